@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2025.10.14"  # the first that knows download_python
 nox.options.default_venv_backend = "virtualenv"  # brings pip along, also where ensurepip is missing
 nox.options.download_python = "never"  # test what is there
 nox.options.sessions = ["lint", "types", "layers", "tests", "tests_pure", "coverage", "package"]
@@ -284,7 +284,9 @@ def sanitize(session: nox.Session) -> None:
     )
     native = "import aperf; assert aperf.IMPLEMENTATION != 'python'"
     session.run("python", "-c", native, env=runtime)
-    _pytest(session, *([] if session.posargs else ["-k", "recorder"]), **runtime)
+    # Captured at the file descriptor, a report would be lost when the sanitizer ends the process.
+    selection = [] if session.posargs else ["-k", "recorder"]
+    _pytest(session, "--capture=sys", *selection, **runtime)
 
 
 @nox.session(python=NEWEST, default=False)
