@@ -1,0 +1,57 @@
+"""What the environment and the caller ask for: the only reader of ``os.environ``.
+
+A program that never turns aperf on pays for `telemetry_enabled` alone; everything else, with the
+dataclasses behind it, is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from ._switch import pure_python, telemetry_enabled
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import
+if TYPE_CHECKING:
+    from ._kinds import ENDPOINT, Kind
+    from ._read import Reading, read_settings, read_settings_with_warnings
+    from ._service import resource_attributes, script_name
+    from ._settings import OtlpSettings, Settings
+    from ._variables import VARIABLES, Variable
+
+__all__ = (
+    "ENDPOINT",
+    "VARIABLES",
+    "Kind",
+    "OtlpSettings",
+    "Reading",
+    "Settings",
+    "Variable",
+    "pure_python",
+    "read_settings",
+    "read_settings_with_warnings",
+    "resource_attributes",
+    "script_name",
+    "telemetry_enabled",
+)
+
+_HOME = {
+    "ENDPOINT": "_kinds",
+    "Kind": "_kinds",
+    "OtlpSettings": "_settings",
+    "Reading": "_read",
+    "Settings": "_settings",
+    "VARIABLES": "_variables",
+    "Variable": "_variables",
+    "read_settings": "_read",
+    "read_settings_with_warnings": "_read",
+    "resource_attributes": "_service",
+    "script_name": "_service",
+}
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,166 @@
+"""How the text of a variable becomes a value, and what to say when it cannot."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._switch import BOOLEANS, BOOLEANS_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = (
+    "AWAITS",
+    "BOOLEAN",
+    "ENDPOINT",
+    "HEADERS",
+    "OTEL_BOOLEAN",
+    "PROTOCOL",
+    "RATIO",
+    "SERVICE_NAME",
+    "TEXT",
+    "TRACES_EXPORTER",
+    "Kind",
+    "choice",
+    "number",
+    "parse_pairs",
+    "whole",
+)
+
+
+class Kind(NamedTuple):
+    """One way to read a text."""
+
+    accepts: str  #: ends the sentence "use ..."
+    parse: Callable[[str], object]  #: raises ValueError or KeyError for anything else
+    secret: bool = False  #: whether the text must not be shown
+
+
+def choice(*words: str) -> Kind:
+    """Accept one of these words, in any case."""
+
+    def parse(text: str) -> str:
+        return words[words.index(text.lower())]
+
+    return Kind(f"{', '.join(words[:-1])} or {words[-1]}", parse)
+
+
+def whole(least: int, most: int, *, scale: int = 1) -> Kind:
+    """Accept a whole number of units that are `scale` of ours."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value * scale
+
+    return Kind(f"a whole number from {least} to {most}", parse)
+
+
+def number(
+    least: float = 0, most: float = math.inf, *, exclusive: bool = False, ns: int = 0
+) -> Kind:
+    """Accept a finite number; with `ns`, of units that are so many nanoseconds long."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        too_small = value <= least if exclusive else value < least
+        if too_small or value > most or not math.isfinite(value):
+            raise ValueError(text)
+        return round(value * ns) if ns else value
+
+    if exclusive:
+        return Kind(f"a number above {least:g}", parse)
+    return Kind(f"a number from {least:g} {'up' if most == math.inf else f'to {most:g}'}", parse)
+
+
+def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
+    """Read OpenTelemetry's ``key=value,key=value``, percent-encoded; the last of equal keys wins.
+
+    A value with a space in it cannot be percent-encoded and is taken as it is, as the SDK does.
+
+    Raises:
+        ValueError: an item is not a pair.
+    """
+    pairs = {}
+    for item in filter(None, map(str.strip, text.split(","))):
+        key, equals, value = item.partition("=")
+        key, value = _unquote(key.strip()), value.strip()
+        if not equals or not key:
+            raise ValueError(item)
+        pairs[key] = value if " " in value else _unquote(value)
+    return tuple(pairs.items())
+
+
+def _unquote(text: str) -> str:
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote  # 3 ms that hardly anybody needs
+
+    return unquote(text, errors="strict")
+
+
+def _awaits(text: str) -> str:
+    if text.lower() == "all" and sys.version_info < (3, 12):
+        raise ValueError(text)  # it takes sys.monitoring
+    return str(choice("suspended", "all").parse(text))
+
+
+def _endpoint(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if any(map(str.isspace, text)):
+        raise ValueError(text)
+    if separator and scheme.lower() not in {"http", "https"}:
+        if scheme.lower() in {"dns", "unix", "ipv4", "ipv6"}:  # gRPC's own
+            return text
+        raise ValueError(text)
+    authority = (rest if separator else text).partition("/")[0].rpartition("@")[2]
+    host, colon, port = authority.rpartition(":")
+    if colon and not authority.endswith("]"):  # not the end of an IPv6 address
+        if not 1 <= int(port) <= 65535:
+            raise ValueError(text)
+        authority = host
+    if not authority:
+        raise ValueError(text)
+    return text
+
+
+def _headers(text: str) -> tuple[tuple[str, str], ...]:
+    """Read pairs that can travel as gRPC metadata."""
+    pairs = tuple((key.lower(), value) for key, value in parse_pairs(text))
+    for key, value in pairs:
+        letters = key.replace("-", "").replace("_", "").replace(".", "")
+        if not (letters.isalnum() and key.isascii() and value.isascii() and value.isprintable()):
+            raise ValueError(key)
+    return pairs
+
+
+def _service_name(text: str) -> str | None:
+    """Return the service's name if these resource attributes have one."""
+    return dict(parse_pairs(text)).get("service.name") or None
+
+
+def _traces_exporter(text: str) -> bool:
+    """Say whether OTLP is among the exporters; aperf knows no other."""
+    names = {name.strip().lower() for name in text.split(",")}
+    if not names & {"otlp", "none"}:
+        raise ValueError(text)
+    return "otlp" in names
+
+
+TEXT = Kind("a text", str)
+BOOLEAN = Kind(BOOLEANS_TEXT, lambda text: BOOLEANS[text.lower()])
+#: The specification knows two words, and the SDK in the same process reads no others.
+OTEL_BOOLEAN = Kind("true or false", lambda text: {"true": True, "false": False}[text.lower()])
+AWAITS = Kind(
+    "suspended or all" if sys.version_info >= (3, 12) else "suspended (all needs Python 3.12)",
+    _awaits,
+)
+ENDPOINT = Kind("http://HOST:PORT or https://HOST:PORT", _endpoint)
+HEADERS = Kind("key=value,key=value, percent-encoded", _headers, secret=True)
+SERVICE_NAME = Kind("key=value,key=value, percent-encoded", _service_name)
+PROTOCOL = choice("grpc", "http/protobuf", "http/json")
+RATIO = Kind(number(0, 1).accepts, lambda text: (number(0, 1).parse(text), text)[1])
+TRACES_EXPORTER = Kind("otlp or none", _traces_exporter)

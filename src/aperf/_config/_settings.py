@@ -1,0 +1,75 @@
+"""What a session is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("OtlpSettings", "Settings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtlpSettings:
+    """Where OTLP/gRPC goes, and how.
+
+    Attributes:
+        endpoint: URL of the receiver, or a gRPC target.
+        headers: sent with every request; not part of the repr, since they hold credentials.
+        insecure: without TLS.
+        certificate: file with the certificates of trusted authorities (PEM).
+        client_key: file with the client's private key (PEM).
+        client_certificate: file with the client's certificate chain (PEM).
+        compression: of each request.
+        timeout_s: for one request, retries included.
+    """
+
+    endpoint: str = "http://localhost:4317"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    insecure: bool = True
+    certificate: str | None = None
+    client_key: str | None = None
+    client_certificate: str | None = None
+    compression: Literal["none", "gzip"] = "none"
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, with its defaults; docs/reference/environment.md explains each.
+
+    Attributes:
+        otlp: None when nothing is to leave as OTLP.
+        task_parent: None for the rules that aperf finds by itself.
+        summary_file: None for stderr.
+        sources: where each value comes from: "default", "argument", or the variable's name; the
+            values of `otlp` under "otlp.endpoint" and so on, and under "otlp" what decided on it.
+    """
+
+    enabled: bool = False
+    service_name: str = "unknown_service"
+    otlp: OtlpSettings | None = None
+    sampler: str = "parentbased_always_on"
+    sampler_arg: str | None = None
+    awaits: Literal["suspended", "all"] = "suspended"
+    await_min_ns: int = 0
+    stack_min_ns: int = 1_000_000
+    task_parent: Literal["child", "link", "root"] | None = None
+    segment_ns: int = 60 * 10**9
+    segment_spans: int = 10_000
+    ring_bytes: int = 8 << 20
+    export_interval_ns: int = 500 * 10**6
+    shutdown_timeout_ns: int = 5 * 10**9
+    summary: Literal["text", "json", "none"] = "text"
+    summary_file: str | None = None
+    pure_python: bool = False
+    tracy_enabled: bool = False
+    tracy_port: int = 8086
+    tracy_bind: str = "127.0.0.1"
+    # Two settings are equal when they say the same, whoever said it.
+    sources: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )

@@ -1,0 +1,63 @@
+"""The switches that are read before anything else is loaded.
+
+Imports nothing but ``os``: this is all of the configuration that a program pays for while aperf
+is off.
+"""
+
+from __future__ import annotations
+
+import os
+
+from aperf._errors import ConfigurationError
+
+TYPE_CHECKING = False  # typing itself takes milliseconds to import
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("BOOLEANS", "BOOLEANS_TEXT", "complaint", "pure_python", "telemetry_enabled")
+
+#: How a switch may be written, in any case.
+BOOLEANS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+BOOLEANS_TEXT = "true or false (also 1/0, yes/no, on/off)"
+
+
+def complaint(name: str, value: object, accepted: str) -> str:
+    """Return the one line about a bad value: who says what, and what would be right."""
+    return f"{name}: {value!r} is not accepted; use {accepted}"
+
+
+def telemetry_enabled(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether ``TELEMETRY_ENABLED`` turns the tracker on, without reading anything else.
+
+    Args:
+        environ: the variables; those of the process by default.
+
+    Raises:
+        ConfigurationError: the variable is set to something that is neither yes nor no.
+    """
+    value = (os.environ if environ is None else environ).get("TELEMETRY_ENABLED", "").strip()
+    if not value:
+        return False
+    enabled = BOOLEANS.get(value.lower())
+    if enabled is None:
+        raise ConfigurationError(complaint("TELEMETRY_ENABLED", value, BOOLEANS_TEXT))
+    return enabled
+
+
+def pure_python(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether ``APERF_PURE_PYTHON`` forces the Python twin of the native core.
+
+    The answer is needed at import, where raising would fail the user's program: a bad value counts
+    as unset here, and `read_settings` complains about it.
+    """
+    value = (os.environ if environ is None else environ).get("APERF_PURE_PYTHON", "").strip()
+    return BOOLEANS.get(value.lower(), False)

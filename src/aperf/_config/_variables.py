@@ -1,0 +1,216 @@
+"""Every variable that aperf reads. docs/reference/environment.md is checked against this table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ._kinds import (
+    AWAITS,
+    BOOLEAN,
+    ENDPOINT,
+    HEADERS,
+    OTEL_BOOLEAN,
+    PROTOCOL,
+    RATIO,
+    SERVICE_NAME,
+    TEXT,
+    TRACES_EXPORTER,
+    Kind,
+    choice,
+    number,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ("VARIABLES", "Variable")
+
+_US, _MS, _S = 10**3, 10**6, 10**9
+_PORT = whole(1, 65535)
+
+
+class Variable(NamedTuple):
+    """One variable of the environment.
+
+    Where several speak of the same field, the one that comes first in the table wins.
+    """
+
+    name: str
+    field: str  #: of `Settings`; "otlp.endpoint" stands for what `Settings.otlp` is made from
+    kind: Kind
+    default: str  #: as one would write it; "" where unset means something else than any value
+    help: str
+
+    @property
+    def forgiving(self) -> bool:
+        """Whether a bad value is a warning and no error, as OpenTelemetry's specification asks."""
+        return self.name.startswith("OTEL_") and self.name != "OTEL_SDK_ENABLED"
+
+
+def _otlp(what: str, field: str, kind: Kind, default: str, help: str) -> Iterator[Variable]:
+    for prefix in ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"):
+        yield Variable(prefix + what, f"otlp.{field}", kind, default, help)
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("TELEMETRY_ENABLED", "enabled", BOOLEAN, "false", "Turn the tracker on."),
+    Variable("OTEL_SERVICE_NAME", "service_name", TEXT, "", "Name of the program."),
+    Variable(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "service_name",
+        SERVICE_NAME,
+        "",
+        "Attributes of the process, `service.name` among them.",
+    ),
+    Variable(
+        "APERF_AWAITS",
+        "awaits",
+        AWAITS,
+        "suspended",
+        "`all` also records awaits that never suspend (Python 3.12 and later).",
+    ),
+    Variable(
+        "APERF_AWAIT_MIN_US",
+        "await_min_ns",
+        number(ns=_US),
+        "0",
+        "Awaits shorter than so many microseconds are counted, but not exported as spans.",
+    ),
+    Variable(
+        "APERF_STACK_MIN_MS",
+        "stack_min_ns",
+        number(ns=_MS),
+        "1",
+        "Waits of so many milliseconds or more carry the whole chain of awaits.",
+    ),
+    Variable(
+        "APERF_TASK_PARENT",
+        "task_parent",
+        choice("child", "link", "root"),
+        "",
+        "Parent of every task: its creator (`child`), none but a link to it (`link`), or none.",
+    ),
+    Variable(
+        "APERF_SEGMENT_S",
+        "segment_ns",
+        number(exclusive=True, ns=_S),
+        "60",
+        "Tasks go on in a new trace when theirs is so many seconds old.",
+    ),
+    Variable(
+        "APERF_SEGMENT_SPANS",
+        "segment_spans",
+        whole(1, 10**9),
+        "10000",
+        "Tasks go on in a new trace when theirs has so many spans.",
+    ),
+    Variable(
+        "APERF_RING_MB",
+        "ring_bytes",
+        whole(1, 1024, scale=1 << 20),
+        "8",
+        "Memory for records not yet taken, in MiB for each thread with an event loop.",
+    ),
+    Variable(
+        "APERF_EXPORT_INTERVAL_MS",
+        "export_interval_ns",
+        number(1, ns=_MS),
+        "500",
+        "Records are taken and exported every so many milliseconds.",
+    ),
+    Variable(
+        "APERF_SHUTDOWN_TIMEOUT_S",
+        "shutdown_timeout_ns",
+        number(ns=_S),
+        "5",
+        "Seconds that the end of a session may wait for its destinations.",
+    ),
+    Variable(
+        "APERF_SUMMARY",
+        "summary",
+        choice("text", "json", "none"),
+        "text",
+        "Form of the summary at the end of a session.",
+    ),
+    Variable(
+        "APERF_SUMMARY_FILE", "summary_file", TEXT, "", "File for the summary instead of stderr."
+    ),
+    Variable(
+        "APERF_PURE_PYTHON",
+        "pure_python",
+        BOOLEAN,
+        "false",
+        "Use the Python twin of the native core.",
+    ),
+    Variable("TRACY_ENABLED", "tracy_enabled", BOOLEAN, "false", "Listen for the Tracy profiler."),
+    Variable("TRACY_PORT", "tracy_port", _PORT, "8086", "Port for the Tracy profiler."),
+    Variable("TRACY_BIND", "tracy_bind", TEXT, "127.0.0.1", "Address for the Tracy profiler."),
+    Variable(
+        "OTEL_SDK_DISABLED",
+        "otlp",
+        OTEL_BOOLEAN,
+        "false",
+        "`true`: no OTLP, whatever the other variables say.",
+    ),
+    Variable(
+        "OTEL_SDK_ENABLED",
+        "otlp",
+        BOOLEAN,
+        "",
+        "`true`: OTLP, `false`: no OTLP; unset: OTLP when an endpoint is set.",
+    ),
+    Variable("OTEL_TRACES_EXPORTER", "otlp", TRACES_EXPORTER, "otlp", "`none`: no OTLP."),
+    *_otlp(
+        "PROTOCOL", "protocol", PROTOCOL, "grpc", "aperf speaks `grpc`; with `http/...` no OTLP."
+    ),
+    *_otlp("ENDPOINT", "endpoint", ENDPOINT, "http://localhost:4317", "The OTLP/gRPC receiver."),
+    *_otlp("HEADERS", "headers", HEADERS, "", "Sent with every request."),
+    *_otlp(
+        "INSECURE",
+        "insecure",
+        OTEL_BOOLEAN,
+        "",
+        "No TLS; unset: no TLS exactly for `http://`. For `https://` always TLS.",
+    ),
+    *_otlp("CERTIFICATE", "certificate", TEXT, "", "File of trusted certificates (PEM)."),
+    *_otlp("CLIENT_KEY", "client_key", TEXT, "", "File of the client's private key (PEM)."),
+    *_otlp(
+        "CLIENT_CERTIFICATE",
+        "client_certificate",
+        TEXT,
+        "",
+        "File of the client's certificate chain (PEM).",
+    ),
+    *_otlp(
+        "COMPRESSION", "compression", choice("none", "gzip"), "none", "Compression of requests."
+    ),
+    *_otlp(
+        "TIMEOUT",
+        "timeout_s",
+        number(exclusive=True),
+        "10",
+        "Seconds for one request (seconds, as OpenTelemetry's Python SDK reads it).",
+    ),
+    Variable(
+        "OTEL_TRACES_SAMPLER",
+        "sampler",
+        choice(
+            "always_on",
+            "always_off",
+            "traceidratio",
+            "parentbased_always_on",
+            "parentbased_always_off",
+            "parentbased_traceidratio",
+        ),
+        "parentbased_always_on",
+        "Which traces are exported; it limits neither statistics nor summary.",
+    ),
+    Variable(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "sampler_arg",
+        RATIO,
+        "",
+        "Share of traces that the `traceidratio` samplers keep; unset: all.",
+    ),
+)
