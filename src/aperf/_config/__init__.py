@@ -6,12 +6,12 @@ dataclasses behind it, is loaded when it is first asked for.
 
 from __future__ import annotations
 
-from ._switch import pure_python, telemetry_enabled
+from ._switch import complaint, pure_python, telemetry_enabled
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from ._kinds import ENDPOINT, Kind
-    from ._read import Reading, read_settings, read_settings_with_warnings
+    from ._read import Reading, read_settings, read_settings_with_warnings, refusal
     from ._service import resource_attributes, script_name
     from ._settings import OtlpSettings, Settings
     from ._variables import VARIABLES, Variable
@@ -24,9 +24,11 @@ __all__ = (
     "Reading",
     "Settings",
     "Variable",
+    "complaint",
     "pure_python",
     "read_settings",
     "read_settings_with_warnings",
+    "refusal",
     "resource_attributes",
     "script_name",
     "telemetry_enabled",
@@ -42,6 +44,7 @@ _HOME = {
     "Variable": "_variables",
     "read_settings": "_read",
     "read_settings_with_warnings": "_read",
+    "refusal": "_read",
     "resource_attributes": "_service",
     "script_name": "_service",
 }

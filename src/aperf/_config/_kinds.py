@@ -154,10 +154,7 @@ TEXT = Kind("a text", str)
 BOOLEAN = Kind(BOOLEANS_TEXT, lambda text: BOOLEANS[text.lower()])
 #: The specification knows two words, and the SDK in the same process reads no others.
 OTEL_BOOLEAN = Kind("true or false", lambda text: {"true": True, "false": False}[text.lower()])
-AWAITS = Kind(
-    "suspended or all" if sys.version_info >= (3, 12) else "suspended (all needs Python 3.12)",
-    _awaits,
-)
+AWAITS = Kind("suspended or all (all needs Python 3.12)", _awaits)
 ENDPOINT = Kind("http://HOST:PORT or https://HOST:PORT", _endpoint)
 HEADERS = Kind("key=value,key=value, percent-encoded", _headers, secret=True)
 SERVICE_NAME = Kind("key=value,key=value, percent-encoded", _service_name)

@@ -22,7 +22,7 @@ from ._variables import VARIABLES, Variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Reading", "read_settings", "read_settings_with_warnings")
+__all__ = ("Reading", "read_settings", "read_settings_with_warnings", "refusal")
 
 
 _FIELDS = {field.name: field for field in fields(Settings) if field.name != "sources"}
@@ -63,7 +63,7 @@ def read_settings_with_warnings(
     problems += [
         complaint(name, value, accepted)
         for name, value in given.items()
-        if (accepted := _refuse(name, value))
+        if (accepted := refusal(name, value))
     ]
     if problems:
         raise ConfigurationError("\n".join(problems))
@@ -105,8 +105,8 @@ def _complain(variable: Variable, text: str) -> str:
     return complaint(variable.name, text, variable.kind.accepts)
 
 
-def _refuse(name: str, value: object) -> str:
-    """Return what an argument should be, or "" if it is that."""
+def refusal(name: str, value: object) -> str:
+    """Return what the value of a field of `Settings` should be, or "" if it is that."""
     if name == "otlp":
         good = isinstance(value, OtlpSettings) or _is_url(value)
         return "" if good else ENDPOINT.accepts

@@ -1,0 +1,88 @@
+"""Can the configured destinations be reached from here?"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from ._show import public_endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aperf._config import OtlpSettings, Settings
+
+__all__ = ("Destination", "destinations")
+
+_TIMEOUT_S = 1.0
+_GRPC_PORT = 4317  # what OpenTelemetry registered
+_HTTP_PORT = 4318  # of the other OTLP, and easily mixed up
+
+
+class Destination(NamedTuple):
+    """Something that a session delivers to."""
+
+    kind: str  #: "otlp" or "summary"
+    target: str
+    state: str  #: "reachable", "writable", or what is wrong
+    ok: bool
+
+
+def destinations(settings: Settings) -> tuple[Destination, ...]:
+    """Return the configured destinations, each tried once."""
+    return tuple(_destinations(settings))
+
+
+def _destinations(settings: Settings) -> Iterator[Destination]:
+    if settings.otlp is not None:
+        target = public_endpoint(settings.otlp.endpoint)
+        trouble = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
+        state = (trouble or "reachable") + _hint(target)
+        yield Destination("otlp", target, state, not trouble)
+    if settings.summary != "none":
+        target = settings.summary_file or "stderr"
+        trouble = _unwritable(target) if settings.summary_file else ""
+        yield Destination("summary", target, trouble or "writable", not trouble)
+
+
+def _missing_file(otlp: OtlpSettings) -> str:
+    """Name the first file for TLS that is not there."""
+    for path in (otlp.certificate, otlp.client_key, otlp.client_certificate):
+        if path and not os.path.isfile(path):
+            return f"no such file: {path}"
+    return ""
+
+
+def _hint(endpoint: str) -> str:
+    if not endpoint.rstrip("/").endswith(f":{_HTTP_PORT}"):
+        return ""
+    return f"; {_HTTP_PORT} is usually OTLP/HTTP, aperf speaks OTLP/gRPC, usually {_GRPC_PORT}"
+
+
+def _connect(endpoint: str) -> str:
+    """Open a connection and say what went wrong with it."""
+    scheme, separator, _ = endpoint.partition("://")
+    if separator and scheme not in {"http", "https"}:
+        return ""  # a target that only gRPC can resolve
+    parts = urlsplit(endpoint if separator else f"//{endpoint}")
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, _GRPC_PORT)
+    try:
+        socket.create_connection((parts.hostname or "", port), _TIMEOUT_S).close()
+    except socket.gaierror:
+        return "name not known"
+    except ConnectionRefusedError:
+        return "refused"
+    except TimeoutError:
+        return "no answer"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _unwritable(path: str) -> str:
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        return f"no such directory: {directory}"
+    return "" if os.access(path if os.path.exists(path) else directory, os.W_OK) else "not writable"

@@ -1,0 +1,149 @@
+"""``aperf config``: every setting, its value and who says so."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aperf._config import VARIABLES, OtlpSettings, read_settings_with_warnings
+
+from ._table import print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aperf._config import Reading, Settings
+
+__all__ = ("print_settings", "print_warnings", "public_endpoint", "settings_to_dict", "show")
+
+#: How a value is shown that is kept in the smallest unit: (how many of it, the unit), by field.
+_UNITS = {
+    "await_min_ns": (10**3, "µs"),
+    "stack_min_ns": (10**6, "ms"),
+    "segment_ns": (10**9, "s"),
+    "ring_bytes": (1 << 20, "MiB"),
+    "export_interval_ns": (10**6, "ms"),
+    "shutdown_timeout_ns": (10**9, "s"),
+    "otlp.timeout_s": (1, "s"),
+}
+_OTLP_VARIABLES = "OTEL_EXPORTER_OTLP_"
+
+
+class _Setting(NamedTuple):
+    """One line of the table."""
+
+    field: str
+    value: object
+    source: str
+    variables: tuple[str, ...]
+
+
+def show(*, as_json: bool) -> int:
+    """Print the effective configuration and return the exit code.
+
+    Raises:
+        ConfigurationError: a variable has a bad value.
+    """
+    reading = read_settings_with_warnings()
+    print_warnings(reading)
+    if as_json:
+        print(json.dumps(settings_to_dict(reading), indent=2))
+    else:
+        print_settings(reading.settings)
+    return 0
+
+
+def print_warnings(reading: Reading) -> None:
+    """Print what is to be said about the environment on stderr."""
+    for line in reading.warnings:
+        print(f"aperf: {line}", file=sys.stderr)
+
+
+def settings_to_dict(reading: Reading) -> dict[str, Any]:
+    """Return the configuration as JSON-ready values (docs/reference/command-line.md)."""
+    return {
+        "version": 1,
+        "settings": {
+            setting.field: {
+                "value": setting.value,
+                "source": setting.source,
+                "variables": setting.variables,
+            }
+            for setting in _settings(reading.settings)
+        },
+        "warnings": reading.warnings,
+    }
+
+
+def print_settings(settings: Settings) -> None:
+    """Print the configuration for people: what is set, and the variable that would set the rest."""
+    rows = [(_label(setting), _text(setting), _origin(setting)) for setting in _settings(settings)]
+    print_table(("setting", "value", "source"), [row for row in rows if "otlp." not in row[0]])
+    if otlp := [(label[5:], *rest) for label, *rest in rows if label.startswith("otlp.")]:
+        print()
+        print_table(("otlp", "value", f"source (…_ is {_OTLP_VARIABLES})"), otlp)
+
+
+def public_endpoint(endpoint: str) -> str:
+    """Return an endpoint without the password that it may contain."""
+    scheme, separator, rest = endpoint.rpartition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}:***@{host}" if at else endpoint
+
+
+def _settings(settings: Settings) -> Iterator[_Setting]:
+    for field in dict.fromkeys(variable.field for variable in VARIABLES):
+        if field == "otlp":
+            value: object = settings.otlp is not None
+        elif not field.startswith("otlp."):
+            value = getattr(settings, field)
+        elif settings.otlp is None or field == "otlp.protocol":  # which the source of otlp tells
+            continue
+        else:
+            value = _public(settings.otlp, field.removeprefix("otlp."))
+        source = settings.sources[field]
+        if (field, source) == ("service_name", "default"):
+            value = None  # the name of the program, which is not known here
+        names = tuple(variable.name for variable in VARIABLES if variable.field == field)
+        yield _Setting(field, value, source, names)
+
+
+def _public(otlp: OtlpSettings, field: str) -> object:
+    """Return a value of the OTLP settings, without secrets."""
+    value = getattr(otlp, field)
+    if field == "headers":
+        return dict.fromkeys((key for key, _ in value), "***")
+    return public_endpoint(value) if field == "endpoint" else value
+
+
+def _label(setting: _Setting) -> str:
+    """Return the name of a field without its unit, which stands beside the value."""
+    return setting.field.rpartition("_")[0] if setting.field in _UNITS else setting.field
+
+
+def _text(setting: _Setting) -> str:
+    field, value, *_ = setting
+    if field == "service_name" and value is None:
+        return "name of the program"
+    if field == "summary_file" and value is None:
+        return "stderr"
+    if field in _UNITS and isinstance(value, int | float):
+        size, unit = _UNITS[field]
+        return f"{value / size:g} {unit}"
+    if isinstance(value, bool):
+        on = "on" if field == "otlp" else "true"
+        return on if value else {"on": "off", "true": "false"}[on]
+    if isinstance(value, dict):
+        return ", ".join(f"{key}=***" for key in value) or "-"
+    return "-" if value is None else str(value)
+
+
+def _origin(setting: _Setting) -> str:
+    """Say who decided; for a default, also the variable that could."""
+    if setting.source != "default":
+        return setting.source
+    name = setting.variables[-1] if setting.field.startswith("otlp.") else setting.variables[0]
+    if setting.field == "otlp":
+        name = "OTEL_SDK_ENABLED"
+    return f"default ({name.replace(_OTLP_VARIABLES, '…_')})"
