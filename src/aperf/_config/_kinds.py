@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +27,8 @@ __all__ = (
     "parse_pairs",
     "whole",
 )
+
+_MOST_NS = 2**62  # the native core counts in 64 bits; nobody lives to see this happen
 
 
 class Kind(NamedTuple):
@@ -60,20 +61,22 @@ def whole(least: int, most: int, *, scale: int = 1) -> Kind:
 
 
 def number(
-    least: float = 0, most: float = math.inf, *, exclusive: bool = False, ns: int = 0
+    least: float = 0, most: float = sys.float_info.max, *, exclusive: bool = False, ns: int = 0
 ) -> Kind:
     """Accept a finite number; with `ns`, of units that are so many nanoseconds long."""
 
     def parse(text: str) -> float:
         value = float(text)
         too_small = value <= least if exclusive else value < least
-        if too_small or value > most or not math.isfinite(value):
+        if too_small or not value <= most or not value * ns < _MOST_NS:
             raise ValueError(text)
         return round(value * ns) if ns else value
 
     if exclusive:
         return Kind(f"a number above {least:g}", parse)
-    return Kind(f"a number from {least:g} {'up' if most == math.inf else f'to {most:g}'}", parse)
+    return Kind(
+        f"a number from {least:g} {'up' if most == sys.float_info.max else f'to {most:g}'}", parse
+    )
 
 
 def parse_pairs(text: str) -> tuple[tuple[str, str], ...]:
