@@ -1,0 +1,5 @@
+"""Sans-IO codecs: bytes in, bytes out, without sockets, clocks or threads."""
+
+from __future__ import annotations
+
+__all__ = ()

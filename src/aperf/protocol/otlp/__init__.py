@@ -1,0 +1,19 @@
+"""OTLP traces: requests written from packed rows, responses read, no protobuf library involved.
+
+Field numbers are those of opentelemetry-proto 1.5 (``opentelemetry/proto/trace/v1/trace.proto`` and
+``collector/trace/v1/trace_service.proto``) and of ``google/rpc/status.proto``.
+"""
+
+from __future__ import annotations
+
+from ._encoder import EncodedSpans, Encoder, pack
+from ._response import PartialSuccess, decode_response, decode_retry_delay_ns
+
+__all__ = (
+    "EncodedSpans",
+    "Encoder",
+    "PartialSuccess",
+    "decode_response",
+    "decode_retry_delay_ns",
+    "pack",
+)
