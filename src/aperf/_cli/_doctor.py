@@ -103,6 +103,4 @@ def _print_destinations(found: tuple[Destination, ...], *, enabled: bool) -> Non
     ]
     print_table(("destination", "where", "state"), rows)
     if not enabled:
-        print(
-            "\nTelemetry is off: set TELEMETRY_ENABLED=true, or start a program with `aperf run`."
-        )
+        print("\nTelemetry is off: set TELEMETRY_ENABLED=true, or use `aperf run`.")

@@ -18,9 +18,9 @@ they wait, where, and who wakes them.
 """
 _EXAMPLES = """\
 examples:
-  aperf run app.py                    watch a program, print a summary when it ends
-  aperf run -m package --port 8000    the same for a module and its arguments
-  aperf doctor                        what is installed, set and reachable
+  aperf run app.py                  watch a program, print a summary at the end
+  aperf run -m package --port 80    the same for a module and its arguments
+  aperf doctor                      what is installed, set and reachable
 """
 _RUN_DESCRIPTION = """\
 Run a Python program as python would, watch every event loop it creates, and

@@ -71,8 +71,8 @@ def load(words: Sequence[str]) -> Program:
             directory=os.getcwd(),
             execute=partial(_run_module, module, alter_argv=True),
         )
-    path = os.path.abspath(first)
-    name = os.path.splitext(os.path.basename(path))[0]
+    path = os.path.join(os.getcwd(), first)  # not normalised: Python shows it so in tracebacks
+    name = os.path.splitext(os.path.basename(os.path.normpath(path)))[0]
     if pkgutil.get_importer(path) is not None:  # a directory or an archive
         execute = partial(_run_module, "__main__", alter_argv=False)
         return Program(name=name, argv=list(words), directory=path, execute=execute)

@@ -18,6 +18,7 @@ __all__ = ("Destination", "destinations")
 
 _TIMEOUT_S = 1.0
 _GRPC_PORT = 4317  # what OpenTelemetry registered
+_WELL = {"reachable", "not tried", "writable"}
 _HTTP_PORT = 4318  # of the other OTLP, and easily mixed up
 
 
@@ -26,7 +27,7 @@ class Destination(NamedTuple):
 
     kind: str  #: "otlp" or "summary"
     target: str
-    state: str  #: "reachable", "writable", or what is wrong
+    state: str  #: "reachable", "not tried", "writable", or what is wrong
     ok: bool
 
 
@@ -38,13 +39,12 @@ def destinations(settings: Settings) -> tuple[Destination, ...]:
 def _destinations(settings: Settings) -> Iterator[Destination]:
     if settings.otlp is not None:
         target = public_endpoint(settings.otlp.endpoint)
-        trouble = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
-        state = (trouble or "reachable") + _hint(target)
-        yield Destination("otlp", target, state, not trouble)
+        state = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
+        yield Destination("otlp", target, state + _hint(target), state in _WELL)
     if settings.summary != "none":
         target = settings.summary_file or "stderr"
-        trouble = _unwritable(target) if settings.summary_file else ""
-        yield Destination("summary", target, trouble or "writable", not trouble)
+        state = _write(target) if settings.summary_file else "writable"
+        yield Destination("summary", target, state, state in _WELL)
 
 
 def _missing_file(otlp: OtlpSettings) -> str:
@@ -62,10 +62,10 @@ def _hint(endpoint: str) -> str:
 
 
 def _connect(endpoint: str) -> str:
-    """Open a connection and say what went wrong with it."""
+    """Open a connection and say what came of it."""
     scheme, separator, _ = endpoint.partition("://")
     if separator and scheme not in {"http", "https"}:
-        return ""  # a target that only gRPC can resolve
+        return "not tried"  # a target that only gRPC can resolve
     parts = urlsplit(endpoint if separator else f"//{endpoint}")
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, _GRPC_PORT)
     try:
@@ -78,11 +78,12 @@ def _connect(endpoint: str) -> str:
         return "no answer"
     except OSError as error:
         return error.strerror or str(error)
-    return ""
+    return "reachable"
 
 
-def _unwritable(path: str) -> str:
+def _write(path: str) -> str:
     directory = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(directory):
         return f"no such directory: {directory}"
-    return "" if os.access(path if os.path.exists(path) else directory, os.W_OK) else "not writable"
+    writable = os.access(path if os.path.exists(path) else directory, os.W_OK)
+    return "writable" if writable else "not writable"

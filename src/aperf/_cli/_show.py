@@ -82,7 +82,7 @@ def print_settings(settings: Settings) -> None:
     print_table(("setting", "value", "source"), [row for row in rows if "otlp." not in row[0]])
     if otlp := [(label[5:], *rest) for label, *rest in rows if label.startswith("otlp.")]:
         print()
-        print_table(("otlp", "value", f"source (…_ is {_OTLP_VARIABLES})"), otlp)
+        print_table(("otlp", "value", f"source ({_OTLP_VARIABLES}…)"), otlp)
 
 
 def public_endpoint(endpoint: str) -> str:
@@ -141,9 +141,9 @@ def _text(setting: _Setting) -> str:
 
 def _origin(setting: _Setting) -> str:
     """Say who decided; for a default, also the variable that could."""
-    if setting.source != "default":
-        return setting.source
-    name = setting.variables[-1] if setting.field.startswith("otlp.") else setting.variables[0]
+    per_signal = setting.field.startswith("otlp.")
+    name = setting.variables[-1] if per_signal else setting.variables[0]
     if setting.field == "otlp":
         name = "OTEL_SDK_ENABLED"
-    return f"default ({name.replace(_OTLP_VARIABLES, '…_')})"
+    origin = f"default ({name})" if setting.source == "default" else setting.source
+    return origin.replace(_OTLP_VARIABLES, "…") if per_signal else origin
