@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ._summary_layout import Line, Style
+    from ._summary_lines import Line, Style
 
 __all__ = ("colored", "terminal_width")
 

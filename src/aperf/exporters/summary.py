@@ -11,7 +11,8 @@ from aperf._errors import ConfigurationError
 from aperf.model import ExporterStatistics, ExportResult
 
 from ._summary_format import escape_for, is_drawable, to_ascii
-from ._summary_layout import Line, Piece, layout
+from ._summary_layout import layout
+from ._summary_lines import Line, Piece
 
 if TYPE_CHECKING:
     from aperf.model import SessionInfo, SpanBatch, Summary
