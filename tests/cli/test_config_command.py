@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +110,22 @@ def test_text(config: Callable[..., tuple[int, str, str]]) -> None:
         "compression none default (…COMPRESSION)",
     } <= rows
     assert [] == [line for line in stdout.splitlines() if len(line) > 80]
+
+
+def test_rich(config: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal rich draws the table, with the same words; without rich it is plain."""
+    pytest.importorskip("rich")
+    plain = config(**SET)
+    for name, value in {"TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, coloured, _ = config(**SET)
+    words = re.sub(r"\x1b\[[\d;]*m", "", coloured)
+    assert words != coloured
+    assert plain[1].split() == words.split()
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert plain == config(**SET)
 
 
 def test_bad_variable(config: Callable[..., tuple[int, str, str]]) -> None:

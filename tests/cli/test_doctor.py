@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import platform
@@ -81,6 +82,13 @@ def test_why_pure_python(
     monkeypatch.setitem(sys.modules, "aperf._recorder._core", None)
     _, stdout = doctor("--json", APERF_PURE_PYTHON="0")
     assert "the native core was not compiled" == json.loads(stdout)["core_reason"]
+
+    def fail(name: str) -> None:
+        raise ImportError("undefined symbol")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    _, stdout = doctor("--json", APERF_PURE_PYTHON="")
+    assert json.loads(stdout)["core_reason"].endswith("cannot be loaded: undefined symbol")
 
 
 def test_why_native(

@@ -49,7 +49,9 @@ def doctor(*, as_json: bool) -> int:
         report["destinations"] = [destination._asdict() for destination in found]
         print(json.dumps({**report, "ok": healthy}, indent=2))
     else:
-        print_table(("aperf doctor", ""), list(_facts().items()))
+        facts = _facts()
+        facts["core"] += f" ({facts.pop('core_reason')})"
+        print_table(("aperf doctor", ""), list(facts.items()))
         print()
         packages = [(name, found or "not installed") for name, found in _packages().items()]
         print_table(("package", "version"), packages)

@@ -32,8 +32,11 @@ def run_to_its_end(execute: Callable[[], object]) -> Ending:
         execute()
     except BaseException as caught:
         error = caught
-    # Outside of the except clause: no exception is being handled when sys.excepthook is called.
-    return Ending() if error is None else report(error)
+    try:
+        # Outside of the except clause: no exception is being handled when sys.excepthook is called.
+        return Ending() if error is None else report(error)
+    finally:
+        error = None  # its traceback holds this frame, which holds it: all locals would live on
 
 
 def report(error: BaseException) -> Ending:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from aperf._config import complaint, read_settings_with_warnings, refusal
@@ -102,6 +103,6 @@ def _watch(settings: Settings, program: Program) -> AbstractContextManager[None]
             settings,
             enabled=True,
             service_name=settings.service_name if named else program.name,
-            sources={**settings.sources, "enabled": "argument"},
+            sources=MappingProxyType({**settings.sources, "enabled": "argument"}),
         )
     )

@@ -51,8 +51,14 @@ class Watch:
             signal.raise_signal(self._signal)
 
     def _end(self) -> None:
+        """End the session; nothing that happens here is to change how the program ended."""
         self._ending = True
-        self._session.__exit__(None, None, None)
+        try:
+            self._session.__exit__(None, None, None)
+        except KeyboardInterrupt:
+            print("aperf: interrupted; what was not delivered yet is lost", file=sys.stderr)
+        except Exception as error:
+            print(f"aperf: delivery failed: {type(error).__name__}: {error}", file=sys.stderr)
 
     def _terminate(self, number: int, _: FrameType | None) -> None:
         if self._process == os.getpid():
