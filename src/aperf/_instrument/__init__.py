@@ -1,0 +1,1 @@
+"""What watches: event loops, their executors, every await."""

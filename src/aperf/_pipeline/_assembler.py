@@ -1,0 +1,492 @@
+"""Records become spans: a pure function of what was drained, without clock, thread or environment.
+
+Theory of operation. The records of a task are its birth and its steps, in order. Between two steps lies
+a wait: from the end of the one to the start of the next, of which the last part, from the wake-up on,
+the task was ready and only the loop was busy. So each step closes one await span, and the three times
+busy, ready and waiting are sums of neighbouring differences: they add up to the lifetime to the
+nanosecond, whatever is recorded.
+
+A row is made for each span as it ends. What a row refers to by index stands in `Tables`; ids are pure
+functions (`aperf._ids`), so nothing has to be remembered of a span once it is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from aperf._ids import AWAITS, CALLS, JOBS, Ids
+from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, BirthFlag, Kind, StepFlag
+from aperf.model import Event, Flag, LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
+
+from ._family import Family, Rules
+from ._report import unfinished_tasks
+from ._rows import Rows
+from ._tables import Tables
+from ._totals import CoroutineEntry, Totals
+from ._traces import Live, TaskState, link_to
+from ._user_spans import UserSpans
+
+__all__ = ("Assembler",)
+
+#: Ended tasks remembered, so that whom they woke can name them: two generations of this size.
+REMEMBERED: Final = 4_096
+
+_TIMES: Final = int(StepFlag.WAIT_CANCELLED)
+_DONE: Final = int(StepFlag.DONE)
+_FIRST: Final = int(StepFlag.FIRST)
+_STEP: Final = int(Kind.STEP)
+
+
+class Assembler:
+    """Turns the records of one session into rows and statistics.
+
+    Args:
+        tables: names of what records refer to.
+        ids: names traces and spans.
+        anchor: ties the recorder's clock to wall time; may be renewed.
+        rules: how spans hang together.
+        rows: whether anybody wants rows; statistics are kept anyway.
+
+    Attributes:
+        tasks: how many tasks were seen.
+        steps: how many steps.
+        awaits: how many suspensions ended.
+        live: the live tasks by number.
+        unfinished: those that were live when the session ended.
+    """
+
+    def __init__(
+        self, tables: Tables, ids: Ids, anchor: TimeAnchor, rules: Rules, *, rows: bool = True
+    ) -> None:
+        self.tables = tables
+        self.totals = Totals()
+        self.tasks = self.steps = self.awaits = 0
+        self.live: dict[int, TaskState] = {}
+        self._ended: dict[int, TaskState] = {}
+        self._ended_before: dict[int, TaskState] = {}
+        self._await_min_ns = rules.await_min_ns
+        self._rest: dict[int, bytes] = {}
+        self._losses = 0
+        self._step_ends: dict[int, int] = {}
+        self.unfinished: tuple[UnfinishedTask, ...] = ()
+        self.rows = Rows(tables, wanted=rows)
+        self.family = Family(ids, anchor, rules)
+        self.users = UserSpans(self.live, tables, self.rows, self.family)
+        self._handlers: dict[int, Callable[[int, int, int, int, int, int, bytes], None]] = {
+            Kind.WIDE: self._wide,
+            Kind.BIRTH: self._birth,
+            Kind.NAME: self._name,
+            Kind.ABANDON: self._abandon,
+            Kind.FAILURE: self._failure,
+            Kind.MORE: self._more,
+            Kind.OPEN: self.users.open,
+            Kind.CLOSE: self.users.close,
+            Kind.EVENT: self.users.event,
+            Kind.ATTRIBUTE: self.users.attribute,
+            Kind.JOB: self._job,
+            Kind.CALL: self._call,
+            Kind.LOST: self._lost,
+        }
+
+    # ------------------------------------------------------------------------------------- input
+
+    def feed(self, ring: int, data: bytes) -> None:
+        """Take slots of one ring, in order; an event cut at the end is kept until its rest comes."""
+        rest = self._rest.pop(ring, None)
+        if rest is not None:
+            data = rest + data
+        unpack, step, offset, end = NARROW.unpack_from, self._step, 0, len(data)
+        while offset < end:
+            t_ns, kind, slots, flags, ref, one, two, three, four = unpack(data, offset)
+            if kind == _STEP:
+                step(ring, t_ns, flags, ref, one, two, three, four)
+                offset += SLOT
+                continue
+            following = offset + slots * SLOT
+            if following > end:
+                self._rest[ring] = data[offset:]
+                return
+            handler = self._handlers.get(kind)
+            if handler is not None:  # a future kind is skipped
+                payload = data[offset + SLOT : following]
+                handler(ring, t_ns, flags, ref, one | two << 32, three | four << 32, payload)
+            offset = following or end
+
+    def add_thread(self, thread: ThreadInfo) -> None:
+        """Name the thread of the next ring."""
+        self.tables.threads.append(thread)
+
+    # ------------------------------------------------------------------------------------- steps
+
+    def _wide(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        ready_ns, busy_ns, _, _ = PAIR.unpack_from(payload)
+        self._step(ring, t_ns, flags, ref, a, b, ready_ns, busy_ns)
+
+    def _step(
+        self,
+        ring: int,
+        t_ns: int,
+        flags: int,
+        site: int,
+        number: int,
+        waker: int,
+        ready_ns: int,
+        busy_ns: int,
+    ) -> None:
+        """One step of a task: close the wait before it, and account for its time. The hot path."""
+        task = self.live.get(number)
+        if task is None:
+            task = self._unknown(number, t_ns - ready_ns, ring)
+        since_ns = task.since_ns
+        gap_ns = t_ns - since_ns
+        if gap_ns < 0:
+            t_ns, gap_ns = since_ns, 0
+        if flags & _FIRST:
+            ready_ns = gap_ns
+        else:
+            if ready_ns > gap_ns:
+                ready_ns = gap_ns
+            waiting_ns = gap_ns - ready_ns
+            task.waiting_ns += waiting_ns
+            self.awaits += 1
+            template, entry = self.tables.wait(site)
+            entry.waits.add(waiting_ns)
+            entry.ready_ns += ready_ns
+            if flags & _TIMES:
+                self._note_cancellation(task, waker, flags)
+            if gap_ns >= self._await_min_ns:
+                task.awaits += 1
+                task.trace.spans += 1
+                self.rows.spans += 1
+                if self.rows.wanted:
+                    self._await_row(task, template, since_ns, t_ns, ready_ns, waker, flags)
+        task.ready_ns += ready_ns
+        task.busy_ns += busy_ns
+        task.steps += 1
+        task.since_ns = end_ns = t_ns + busy_ns
+        self.steps += 1
+        self._step_ends[ring] = end_ns
+        if busy_ns > self.totals.long_steps.threshold_ns:
+            self._long_step(task, site, t_ns, busy_ns)
+        if flags & _DONE:
+            self._end(task, end_ns, flags)
+            return
+        opened = task.open
+        task.await_parent = opened[-1].span if opened else task.span
+        if self.family.is_old(task.trace, end_ns):
+            self._cut(task, end_ns)
+
+    def _await_row(
+        self,
+        task: TaskState,
+        template: int,
+        start_ns: int,
+        end_ns: int,
+        ready_ns: int,
+        waker: int,
+        flags: int,
+    ) -> None:
+        trace = task.trace
+        offset = trace.offset_ns
+        row_flags = trace.flags
+        if flags & _TIMES or task.losses != self._losses:
+            row_flags |= self._await_flags(task, flags)
+        link_hi = link_lo = link_span = 0
+        if waker and waker != task.id:
+            by = self.live.get(waker) or self.known(waker)
+            if by is not None:
+                link_hi, link_lo, link_span = by.trace.hi, by.trace.lo, by.span
+        self.rows.extend(
+            (
+                template,
+                row_flags,
+                trace.hi,
+                trace.lo,
+                self.family.ids.span(task.base, AWAITS + task.awaits),
+                task.await_parent,
+                start_ns + offset,
+                end_ns + offset,
+                task.id,
+                0,
+                ready_ns,
+                end_ns - start_ns - ready_ns,
+                0,
+                0,
+                0,
+                0,
+                link_hi,
+                link_lo,
+                link_span,
+            )
+        )
+
+    def _await_flags(self, task: TaskState, flags: int) -> int:
+        result = 0
+        if flags & StepFlag.WAIT_CANCELLED:
+            result |= Flag.CANCELLED
+            if flags & StepFlag.BY_TIMEOUT:
+                result |= Flag.TIMEOUT
+            elif flags & StepFlag.BY_CALLBACK:
+                result |= Flag.CALLBACK
+        if task.losses != self._losses:
+            task.losses = self._losses
+            task.flags |= Flag.INCOMPLETE
+            result |= Flag.INCOMPLETE
+        return result
+
+    def _note_cancellation(self, task: TaskState, waker: int, flags: int) -> None:
+        """Remember who cancelled what the task waited for: it may end by it."""
+        task.flags &= ~(Flag.TIMEOUT | Flag.CALLBACK)
+        task.cancelled_by = waker
+        if flags & StepFlag.BY_TIMEOUT:
+            task.flags |= Flag.TIMEOUT
+        elif flags & StepFlag.BY_CALLBACK:
+            task.flags |= Flag.CALLBACK
+        by = self.known(waker) if waker else None
+        if by is not None and by.flags & Flag.CANCELLED:
+            # A child that was cancelled wakes its parent; who cancelled the child is meant.
+            task.flags |= by.flags & (Flag.TIMEOUT | Flag.CALLBACK)
+            if by.cancelled_by != task.id:
+                task.cancelled_by = by.cancelled_by
+
+    def _long_step(self, task: TaskState, site: int, t_ns: int, busy_ns: int) -> None:
+        place = self.tables.wait(site)[1].place if site else task.coroutine.place
+        self.totals.long_steps.offer(
+            LongStep(
+                coroutine=task.coroutine.name,
+                task=task.name,
+                task_id=task.id,
+                function=place.function,
+                file=place.file,
+                line=place.line,
+                start_ns=t_ns + task.trace.offset_ns,
+                duration_ns=busy_ns,
+            )
+        )
+
+    # -------------------------------------------------------------------------- births and deaths
+
+    def _birth(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        owner, seq, length, head = BIRTH.unpack_from(payload)
+        task = self._new_task(a, ref, bool(flags & BirthFlag.UNCODED), t_ns, ring)
+        task.name = (head + payload[SLOT:])[:length].decode("utf-8", "replace")
+        task.creator = b
+        if flags & BirthFlag.ADOPTED:
+            task.flags |= Flag.ADOPTED
+        creator = self.live.get(b) if b else None
+        opened = self.users.find(owner, seq) if seq else None
+        inherited = (
+            bool(flags & BirthFlag.CALLBACK)
+            and opened is not None
+            and (opened.owner in self.live or opened.start_ns <= self._step_ends.get(ring, 0))
+        )
+        self.family.place(task, creator, opened, inherited=inherited)
+
+    def _new_task(self, number: int, ref: int, uncoded: bool, t_ns: int, ring: int) -> TaskState:
+        return self._start(number, self.tables.coroutine(ref, uncoded), t_ns, ring)
+
+    def _start(
+        self, number: int, coroutine: CoroutineEntry, t_ns: int, ring: int
+    ) -> TaskState:
+        coroutine.tasks += 1
+        self.tasks += 1
+        task = self.live[number] = TaskState(number, coroutine, t_ns, ring)
+        task.losses = self._losses
+        return task
+
+    def _unknown(self, number: int, t_ns: int, ring: int) -> TaskState:
+        """Make up a task whose birth was lost."""
+        task = self._new_task(number, 0, False, t_ns, ring)
+        task.flags |= Flag.ADOPTED | Flag.INCOMPLETE
+        self.family.root(task)
+        return task
+
+    def _name(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        task = self.live.get(a)
+        if task is not None:
+            task.name = payload.rstrip(b"\0").decode("utf-8", "replace")
+
+    def _abandon(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        task = self.live.get(a)
+        if task is not None:
+            task.account(t_ns, running=False, first=not task.steps)
+            task.flags |= Flag.UNFINISHED
+            self._end(task, task.since_ns, 0)
+
+    def _failure(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        task = self.live.get(a)
+        if task is not None:
+            task.failure = (ref, payload)
+
+    def _more(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        task = self.live.get(a)
+        if task is not None and task.failure is not None:
+            task.failure = (task.failure[0], task.failure[1] + payload)
+
+    def _end(self, task: TaskState, end_ns: int, flags: int) -> None:
+        """A task is over: its last row, its part of the statistics."""
+        del self.live[task.id]
+        coroutine = task.coroutine
+        if not task.flags & Flag.UNFINISHED:
+            coroutine.finished += 1
+            coroutine.lifetimes.add(end_ns - task.born_ns)
+        if flags & StepFlag.EAGER:
+            task.flags |= Flag.EAGER
+        message = ""
+        if flags & StepFlag.FAILED:
+            coroutine.errors += 1
+            task.flags |= Flag.ERROR
+            message = self._exception(task, end_ns)
+        if flags & StepFlag.CANCELLED:
+            coroutine.cancelled += 1
+            self._cancelled(task)
+        else:
+            task.flags &= ~(Flag.TIMEOUT | Flag.CALLBACK)
+        self.users.abandon(task, end_ns)
+        self._close(task, message)
+        self._ended[task.id] = task
+        if len(self._ended) >= REMEMBERED:
+            self._ended_before, self._ended = self._ended, {}
+
+    def known(self, number: int) -> TaskState | None:
+        """Return a live task, or one that ended lately."""
+        live = self.live.get(number)
+        return live or self._ended.get(number) or self._ended_before.get(number)
+
+    def _exception(self, task: TaskState, t_ns: int) -> str:
+        site, text = task.failure or (0, b"")
+        kind, _, message = text.rstrip(b"\0").decode("utf-8", "replace").partition("\0")
+        kind = kind or "(unknown)"
+        self.totals.exception(kind, task.coroutine.name, message)
+        attributes = (
+            ("exception.type", kind),
+            ("exception.message", message),
+            ("exception.stacktrace", f"{self.tables.stacktrace(site)}\n{kind}: {message}"),
+        )
+        task.settle()
+        task.events.append(Event("exception", t_ns + task.trace.offset_ns, attributes))
+        return f"{kind}: {message}" if message else kind
+
+    def _cancelled(self, task: TaskState) -> None:
+        task.flags |= Flag.CANCELLED
+        if task.flags & (Flag.TIMEOUT | Flag.CALLBACK):
+            return
+        by = self.known(task.cancelled_by) if task.cancelled_by else None
+        if by is not None:
+            task.attributes["aperf.cancelled_by"] = by.name or by.coroutine.name
+            task.links.append(link_to(by.trace, by.span, "cancelled_by"))
+
+    def _close(self, task: TaskState, message: str = "") -> None:
+        """Close the task's segment: its row, and its sums into those of the coroutine."""
+        task.coroutine.add(task.steps, task.busy_ns, task.ready_ns, task.waiting_ns)
+        if task.losses != self._losses:
+            task.losses = self._losses
+            task.flags |= Flag.INCOMPLETE
+        self.rows.task(task, message)
+
+    # ----------------------------------------------------------------------------------- segments
+
+    def _cut(self, task: TaskState, t_ns: int) -> None:
+        """Deliver what there is of a task and let it go on elsewhere, unless a user span is open."""
+        opener = task.trace.opener
+        if task.open or (opener is not None and not opener.closed):
+            return
+        flags = task.flags
+        task.flags |= Flag.SEGMENT
+        self._close(task)
+        task.flags = flags
+        self.family.next_segment(task, self.live.get(task.creator), t_ns)
+
+    # -------------------------------------------------------------------------------------- others
+
+    def _job(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        queue_ns, run_ns, _, _ = PAIR.unpack_from(payload)
+        template = self.tables.job(ref, bool(flags & BirthFlag.UNCODED))
+        ids = self.family.ids
+        task = self.known(a) if a else None
+        if task is not None:
+            trace, base, parent = task.trace, task.base, task.await_parent
+        else:
+            name = self.tables.templates[template].name
+            trace = self.family.new_trace(b, 0, name, t_ns - queue_ns)
+            base, parent = ids.base(b, 0), 0
+        self.rows.add(
+            template, trace, ids.span(base, JOBS + b), parent, t_ns - queue_ns, t_ns + run_ns,
+            flags=Flag.ERROR if flags & StepFlag.FAILED else 0, task=a, busy_ns=run_ns,
+            ready_ns=queue_ns, thread=ring + 1,
+        )  # fmt: skip
+
+    def _call(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        duration_ns, parent_seq, _, _ = PAIR.unpack_from(payload)
+        task = self.known(a)
+        if task is None:
+            return
+        self.awaits += 1
+        ids = self.family.ids
+        number = ids.span(task.base, CALLS + b)
+        parent = ids.span(task.base, CALLS + parent_seq) if parent_seq else task.span
+        self.rows.add(
+            self.tables.call(ref), task.trace, number, parent, t_ns, t_ns + duration_ns,
+            flags=Flag.ERROR if flags & StepFlag.FAILED else 0, task=a,
+        )  # fmt: skip
+
+    def _lost(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        self._losses += 1
+
+    # -------------------------------------------------------------------------------- begin and end
+
+    def adopt(self, other: Assembler, t_ns: int) -> None:
+        """Begin with the tasks that another session sees alive, as if they had been adopted now."""
+        for known in list(other.live.values()):
+            coroutine = self.tables.copy(known.coroutine, other.tables)
+            task = self._start(known.id, coroutine, t_ns, known.ring)
+            task.name, task.steps = known.name, 0
+            task.flags |= Flag.ADOPTED
+            self.family.root(task)
+
+    def finish(self, t_ns: int, live: Iterable[Live]) -> None:
+        """End the session: what is still open ends now, and says so.
+
+        Args:
+            t_ns: the recorder's time.
+            live: the recorder's view of the live tasks (`Recorder.live`).
+        """
+        states = {state[0]: Live(*state) for state in live}
+        self.unfinished = unfinished_tasks(self.live.values(), states, self.tables, t_ns)
+        for task in list(self.live.values()):
+            state = states.get(task.id) or Live(task.id, 0, 0, not task.steps, False)
+            if not (state.running or state.first):
+                self._unfinished_await(task, state.site, t_ns)
+            task.account(t_ns, running=state.running, first=state.first)
+            task.flags |= Flag.UNFINISHED
+            self._end(task, task.since_ns, 0)
+        self.users.finish(t_ns)
+
+    def _unfinished_await(self, task: TaskState, site: int, t_ns: int) -> None:
+        template, _ = self.tables.wait(site)
+        task.awaits += 1
+        span = self.family.ids.span(task.base, AWAITS + task.awaits)
+        waiting_ns = max(0, t_ns - task.since_ns)
+        self.rows.add(
+            template, task.trace, span, task.await_parent, task.since_ns, task.since_ns + waiting_ns,
+            flags=Flag.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
+        )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Which trace a task belongs to, and under which span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from aperf._ids import Ids
+from aperf.model import Flag, TimeAnchor
+
+from ._traces import OpenSpan, TaskState, Trace, link_to
+
+__all__ = ("Family", "Rules")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What decides how spans hang together.
+
+    Attributes:
+        task_parent: overrides the rules of parentage: "child" of whoever made it, "link" to it, "root".
+        segment_ns: age from which a trace is cut.
+        segment_spans: size from which a trace is cut.
+        await_min_ns: shorter awaits count, but are no spans.
+        sample: decides about a new trace by its id and the name of its first span.
+    """
+
+    task_parent: Literal["child", "link", "root"] | None = None
+    segment_ns: int = 60 * 10**9
+    segment_spans: int = 10_000
+    await_min_ns: int = 0
+    sample: Callable[[int, str], bool] = lambda trace_id, name: True
+
+
+class Family:
+    """Begins traces and places tasks in them.
+
+    Args:
+        ids: names traces and spans.
+        anchor: ties the recorder's clock to wall time; may be renewed, for traces to come.
+        rules: how spans hang together.
+    """
+
+    def __init__(self, ids: Ids, anchor: TimeAnchor, rules: Rules) -> None:
+        self.ids = ids
+        self.anchor = anchor
+        self.rules = rules
+
+    def new_trace(
+        self, root: int, segment: int, name: str, t_ns: int, flags: int | None = None
+    ) -> Trace:
+        """Return a new trace.
+
+        Args:
+            root: what its id is made from: the number of a task, thread or job.
+            segment: likewise.
+            name: of its first span, for the sampler.
+            t_ns: its begin.
+            flags: the sampler's decision where it was taken already.
+        """
+        hi, lo = self.ids.trace(root, segment)
+        if flags is None:
+            flags = Flag.SAMPLED if self.rules.sample(hi << 64 | lo, name) else 0
+        return Trace((hi, lo), int(flags), self.anchor.unix_ns - self.anchor.monotonic_ns, t_ns)
+
+    def root(self, task: TaskState, flags: int | None = None) -> None:
+        """Let a task begin a trace of its own."""
+        trace = self.new_trace(task.id, task.segment, task.coroutine.name, task.start_ns, flags)
+        task.parent = 0
+        self._enter(task, trace)
+
+    def _enter(self, task: TaskState, trace: Trace) -> None:
+        base = self.ids.base(task.id, task.segment)
+        task.enter(trace, base, self.ids.span(base, 0))
+
+    def place(
+        self,
+        task: TaskState,
+        creator: TaskState | None,
+        opened: OpenSpan | None,
+        *,
+        inherited: bool,
+    ) -> None:
+        """Give a new task its trace and parent.
+
+        Args:
+            task: the new one.
+            creator: the task that made it, None for a plain callback or none at all.
+            opened: the user span that is open in its context.
+            inherited: whether `opened` is there only because a callback inherited the context of
+                whoever arranged it, perhaps long ago; then it is no parent.
+        """
+        rule = self.rules.task_parent or ("link" if inherited else "child")
+        if opened is not None:
+            trace, parent = opened.trace, opened.span
+        elif creator is not None:
+            trace, parent = creator.trace, creator.span
+        else:
+            self.root(task)
+            return
+        if rule == "child":
+            task.parent = parent
+            self._enter(task, trace)
+            return
+        self.root(task)
+        if rule == "link":
+            task.links.append(link_to(trace, parent, "created_by"))
+
+    def is_old(self, trace: Trace, t_ns: int) -> bool:
+        """Say whether a trace is to be cut."""
+        rules = self.rules
+        return trace.spans > rules.segment_spans or t_ns - trace.start_ns > rules.segment_ns
+
+    def next_segment(self, task: TaskState, creator: TaskState | None, t_ns: int) -> None:
+        """Let a task, whose segment has been delivered, go on in a trace of its own."""
+        before = task.trace
+        links = [link_to(before, task.span, "previous_segment")]
+        if creator is not None:
+            links.append(link_to(creator.trace, creator.span, "created_by"))
+        task.begin_segment(t_ns, links)
+        self.root(task, before.flags)

@@ -1,0 +1,40 @@
+"""Recording: what happens on a loop becomes records in a ring. Two twins, chosen here.
+
+`APERF_PURE_PYTHON=1` forces the one in Python; so does a core that cannot be imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .._config import pure_python
+from ._cold import Cold
+from ._layout import MAX_PAYLOAD, SLOT, BirthFlag, Hint, Kind, StepFlag, Value
+
+__all__ = (
+    "IMPLEMENTATION",
+    "MAX_PAYLOAD",
+    "SLOT",
+    "BirthFlag",
+    "Cold",
+    "Hint",
+    "Kind",
+    "Recorder",
+    "StepFlag",
+    "Value",
+)
+
+if TYPE_CHECKING:
+    from ._py import Recorder
+else:
+    Recorder = None
+    if not pure_python():
+        try:
+            from ._core import Recorder
+        except ImportError:
+            pass
+    if Recorder is None:
+        from ._py import Recorder
+
+#: Which twin runs: "c" or "python".
+IMPLEMENTATION: Final = "python" if Recorder.__module__.endswith("._py.recorder") else "c"

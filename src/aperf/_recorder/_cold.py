@@ -1,0 +1,160 @@
+"""What the recorder asks Python about rarely: once per code object, thread, failure or cancellation.
+
+Both twins call these functions, on the user's thread; the native one so that its C stays small.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, CoroutineType, FrameType, TracebackType
+from typing import Any, Final, Protocol
+
+from ._layout import MAX_PAYLOAD, Kind, StepFlag
+from ._names import Names
+
+__all__ = ("USER", "WRAPPER", "Cold", "classify", "look_through")
+
+#: Bits of `classify`: the program's own code; a coroutine that only runs another one.
+USER: Final = 1
+WRAPPER: Final = 2
+
+#: Frames kept of a traceback.
+MAX_TRACEBACK: Final = 32
+#: Bytes kept of an exception's message.
+MAX_MESSAGE: Final = 1_024
+
+
+def _library_prefixes() -> tuple[str, ...]:
+    """Return the directories whose code is not the program's own."""
+    paths = sysconfig.get_paths()
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    own = str(Path(__file__).parent.parent)
+    found = {paths[name] for name in names if name in paths} | {own}
+    return tuple(sorted(path.rstrip("/\\") + ("\\" if "\\" in path else "/") for path in found))
+
+
+_LIBRARIES: Final = _library_prefixes()
+_INSTALLED: Final = ("/site-packages/", "\\site-packages\\", "/dist-packages/")
+
+#: Coroutines that only run the one they were given: (qualified name, end of the file's name).
+_WRAPPERS: Final = frozenset(
+    {
+        ("TaskHandle._run_coro", "_tasks.py"),  # anyio 4.16
+        ("TaskGroup._run_wrapped_task", "_asyncio.py"),  # anyio 4.0 to 4.15
+        ("AsyncioInstrumentor.trace_coroutine", "__init__.py"),  # opentelemetry-instrumentation-asyncio
+        ("_wrapped_create_task.<locals>.traced_coro", "patch.py"),  # ddtrace
+    }
+)
+
+#: Callbacks of timers that cancel a task: asyncio.timeout, anyio's cancel scopes, async_timeout.
+_TIMEOUTS: Final = frozenset({"Timeout._on_timeout", "CancelScope._timeout"})
+
+
+def classify(code: CodeType) -> int:
+    """Say whether code is the program's own (neither standard library nor installed), or a wrapper."""
+    filename = code.co_filename
+    bits = 0
+    if (
+        not filename.startswith(("<frozen", *_LIBRARIES))
+        and not any(part in filename for part in _INSTALLED)
+    ):  # fmt: skip
+        bits |= USER
+    if (code.co_qualname, filename.replace("\\", "/").rpartition("/")[2]) in _WRAPPERS:
+        bits |= WRAPPER
+    return bits
+
+
+def look_through(coroutine: Any) -> CodeType | None:
+    """Return the code of the coroutine that a wrapper, not started yet, is going to run."""
+    frame = getattr(coroutine, "cr_frame", None)
+    if frame is None:
+        return None
+    for value in frame.f_locals.values():
+        inner = value if type(value) is CoroutineType else getattr(value, "_coro", None)
+        if type(inner) is CoroutineType:
+            return inner.cr_code
+    return None
+
+
+class _Recorder(Protocol):
+    def put(
+        self, kind: int, flags: int, ref: int, a: int, b: int, payload: bytes = b"", t_ns: int = -1
+    ) -> bool: ...
+    def intern(self, frames: Any, awaited: type | None = None, hint: int = 0) -> int: ...
+
+
+class Cold:
+    """The recorder's slow side.
+
+    Args:
+        half_full: called when a ring becomes half full; must neither block nor raise.
+        open_span: turns what the span variable holds into (owner, seq) of the innermost open span.
+    """
+
+    def __init__(
+        self,
+        half_full: Callable[[], None] = lambda: None,
+        open_span: Callable[[Any], tuple[int, int]] = lambda value: (0, 0),
+    ) -> None:
+        self.half_full = half_full
+        self.open_span = open_span
+        self.names = Names()
+        self.name = self.names.intern
+
+    classify = staticmethod(classify)
+    look_through = staticmethod(look_through)
+
+    @staticmethod
+    def thread() -> tuple[int, str]:
+        """Return identifier and name of this thread."""
+        ident = threading.get_ident()
+        # Not current_thread(): it would register a dummy for threads that Python did not start.
+        known = threading._active.get(ident)  # type: ignore[attr-defined]
+        return ident, known.name if known is not None else f"thread-{ident}"
+
+    @staticmethod
+    def canceller() -> int:
+        """Say what cancels a task outside of any task: a flag BY_TIMEOUT or BY_CALLBACK."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            name = frame.f_code.co_qualname
+            if name in _TIMEOUTS:
+                return StepFlag.BY_TIMEOUT
+            if name == "CancelScope._deliver_cancellation":
+                # anyio delivers again and again; only the first time is called by the timer.
+                reason = getattr(frame.f_locals.get("origin"), "_cancel_reason", None)
+                if reason == "deadline exceeded":
+                    return StepFlag.BY_TIMEOUT
+            frame = frame.f_back
+        return StepFlag.BY_CALLBACK
+
+    @staticmethod
+    def failure(recorder: _Recorder, task_id: int, error: BaseException) -> None:
+        """Record the exception that ended a task."""
+        name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+        text = f"{name}\0{message_of(error)}".encode("utf-8", "replace")[:MAX_MESSAGE]
+        site = recorder.intern(traceback_frames(error.__traceback__))
+        recorder.put(Kind.FAILURE, 0, site, task_id, len(text), text[:MAX_PAYLOAD])
+        for start in range(MAX_PAYLOAD, len(text), MAX_PAYLOAD):
+            recorder.put(Kind.MORE, 0, 0, task_id, 0, text[start : start + MAX_PAYLOAD])
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception, also of one that cannot even be printed."""
+    try:
+        return str(error)[:MAX_MESSAGE]
+    except Exception as fault:
+        return f"<str() raised {type(fault).__name__}>"
+
+
+def traceback_frames(traceback: TracebackType | None) -> tuple[tuple[CodeType, int], ...]:
+    """Return the frames of a traceback, innermost first."""
+    frames = []
+    while traceback is not None:
+        frames.append((traceback.tb_frame.f_code, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return tuple(frames[: -MAX_TRACEBACK - 1 : -1])

@@ -1,0 +1,146 @@
+"""What a record looks like in the ring: the contract between the recorder's twins and the drain.
+
+An event is 1 to `MAX_SLOTS` consecutive slots of 32 bytes, little-endian, written or dropped as a whole.
+Its first slot is a header::
+
+    t_ns u64 | kind u8 | slots u8 | flags u16 | ref u32 | a u64 | b u64
+
+`t_ns` is the recorder's monotonic clock, `ref` the id of a site (see `_sites`) or of a name. Per kind:
+
+======== ================================================================================================
+STEP     t = resume; ref = site of the wait that ended; then, instead of a and b, four u32:
+         task, waker, ready_ns, busy_ns. One slot for one step of a task: the case that must be cheap.
+WIDE     the same where a number needs more than 32 bits: a = task, b = waker; slot 2: ready_ns, busy_ns.
+BIRTH    ref = site of the coroutine's code (UNCODED: a name); a = task, b = creator (0: no task);
+         slot 2: span_owner u64, span_seq u32, name length u32, 16 bytes of the name; then its rest.
+NAME     a = task; slot 2 …: the name (eager tasks, whose name is known after their first step).
+ABANDON  a = task: it was destroyed without ever finishing.
+FAILURE  a = task, ref = site of the traceback; slot 2 …: "type\\0message" in UTF-8.
+MORE     a = task: goes on with the text of the FAILURE before.
+OPEN     a user span begins: a = owner, b = seq, ref = name; slot 2: parent_owner, parent_seq, site, 0.
+CLOSE    it ends: a = owner, b = seq, flags = a set of `CloseFlag`.
+EVENT    something happened in it: a = owner, b = seq, ref = name.
+ATTRIBUTE a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
+JOB      a job of an executor: t = start, a = task that submitted it, b = number of the job,
+         ref = site of the function (UNCODED: a name); slot 2: queue_ns, run_ns, 0, 0.
+CALL     awaits="all": t = start, a = task, b = seq, ref = site; slot 2: duration_ns, parent_seq, 0, 0.
+LOST     a = number of events that found the ring full since the last one that did not.
+======== ================================================================================================
+
+Owners of user spans are tasks, or threads outside of tasks: threads get numbers from the same counter.
+seq 0 is the task's own span: EVENT and ATTRIBUTE may name it. OPEN's parent (0, 0) is none; its parent
+belongs to another owner only outside of tasks, where a thread or callback inherited the context.
+
+Values of attributes: STRING in UTF-8; BOOL in one byte; INT in 8, signed; FLOAT a double; SITE 8 bytes.
+They are padded with zeros, which end a STRING. A sequence begins with a bare ITEM (no type, no value):
+it is empty so far, whatever the key was before; each ITEM with a type then adds an element. The elements
+of one sequence are of one type. An EVENT that the program dates back stands later in the ring than its
+time says.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import Final
+
+__all__ = (
+    "HEADER",
+    "MAX_PAYLOAD",
+    "MAX_SLOTS",
+    "NARROW",
+    "PAIR",
+    "SLOT",
+    "BirthFlag",
+    "CloseFlag",
+    "Hint",
+    "Kind",
+    "StepFlag",
+    "Value",
+)
+
+SLOT: Final = 32
+MAX_SLOTS: Final = 8
+#: What fits behind the header, in bytes.
+MAX_PAYLOAD: Final = (MAX_SLOTS - 1) * SLOT
+
+HEADER: Final = struct.Struct("<QBBHIQQ")
+NARROW: Final = struct.Struct("<QBBHIIIII")
+#: The second slot of most kinds that have one.
+PAIR: Final = struct.Struct("<QQQQ")
+#: The second slot of BIRTH.
+BIRTH: Final = struct.Struct("<QII16s")
+#: Names of tasks and values of attributes are cut here, in bytes of UTF-8.
+MAX_TEXT: Final = 128
+
+
+class Kind(enum.IntEnum):
+    """Kinds of events."""
+
+    STEP = 1
+    WIDE = 2
+    BIRTH = 3
+    NAME = 4
+    ABANDON = 5
+    FAILURE = 6
+    MORE = 7
+    OPEN = 8
+    CLOSE = 9
+    EVENT = 10
+    ATTRIBUTE = 11
+    JOB = 12
+    CALL = 13
+    LOST = 14
+
+
+#: Kinds that may use the last eighth of the ring: without them the others could not be understood.
+URGENT: Final = frozenset({Kind.BIRTH, Kind.NAME, Kind.ABANDON, Kind.OPEN, Kind.CLOSE, Kind.LOST})
+
+
+class StepFlag(enum.IntFlag):
+    """Facts of a step."""
+
+    FIRST = 1  #: the task had not run before; no wait ended
+    DONE = 2  #: the task ended with this step
+    FAILED = 4  #: … by an exception (a FAILURE precedes)
+    CANCELLED = 8  #: … by its cancellation
+    EAGER = 16  #: ran inside create_task
+    WAIT_CANCELLED = 32  #: what it waited for was cancelled
+    BY_TIMEOUT = 64  #: … by a timeout
+    BY_CALLBACK = 128  #: … by a plain callback of the loop
+
+
+class BirthFlag(enum.IntFlag):
+    """Facts of a birth."""
+
+    ADOPTED = 1  #: the task lived before it was seen
+    UNCODED = 2  #: the coroutine has no code object: `ref` is a name
+    CALLBACK = 4  #: made by a plain callback of a running loop (new connection, timer), not by a task
+
+
+class CloseFlag(enum.IntFlag):
+    """How a user span ended."""
+
+    ERROR = 1  #: by an exception; an EVENT named "exception" precedes
+    CANCELLED = 2  #: by the cancellation of the task
+    ABANDONED = 4  #: nobody ended it, it was garbage collected
+
+
+class Hint(enum.IntFlag):
+    """What a site's key holds beside its frames."""
+
+    FULL = 1  #: the whole await chain, not just innermost and user's frame
+    SHIELD = 2  #: the future awaited carries the callback of asyncio.shield
+    EXECUTOR = 4  #: … the callback of asyncio.wrap_future
+
+
+class Value(enum.IntEnum):
+    """Types of attribute values. `ITEM` is added for elements of a sequence."""
+
+    STRING = 1
+    BOOL = 2
+    INT = 3
+    FLOAT = 4
+    SITE = 5  #: the id of a site, to be shown as a stack trace
+    ITEM = 16
+    OF_EVENT = 32  #: belongs to the last EVENT, not to the span itself

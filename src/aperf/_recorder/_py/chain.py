@@ -1,0 +1,64 @@
+"""The await chain of a suspended coroutine: which frame awaits which, down to what it all waits for.
+
+The chain does not change while the task is suspended. Asynchronous generators hide the next hop behind
+helper objects (`async_generator_asend`, `coroutine_wrapper` and their like) that have no attribute for
+it; what they refer to, as the garbage collector sees it, tells.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
+from typing import Any, Final
+
+from .sites import MAX_FRAMES, Frames
+
+__all__ = ("walk",)
+
+#: A chain longer than this is not followed further: recursion gone wild, or a cycle.
+MAX_DEPTH: Final = 1_000
+_HELPERS: Final = frozenset(
+    {
+        "async_generator_asend",
+        "async_generator_athrow",
+        "anext_awaitable",
+        "coroutine_wrapper",
+    }
+)
+_SUSPENDABLE: Final = (CoroutineType, AsyncGeneratorType, GeneratorType)
+
+
+def _hop(awaitable: Any) -> tuple[FrameType | None, Any]:
+    """Return the frame of an awaitable, and what it awaits in turn."""
+    kind = type(awaitable)
+    if kind is CoroutineType:
+        return awaitable.cr_frame, awaitable.cr_await
+    if kind is GeneratorType:
+        return awaitable.gi_frame, awaitable.gi_yieldfrom
+    if kind is AsyncGeneratorType:
+        return awaitable.ag_frame, awaitable.ag_await
+    if kind.__name__ in _HELPERS and kind.__module__ == "builtins":
+        inside = gc.get_referents(awaitable)
+        return None, next((x for x in inside if type(x) in _SUSPENDABLE or _is_helper(x)), None)
+    return None, None
+
+
+def _is_helper(awaitable: Any) -> bool:
+    return type(awaitable).__name__ in _HELPERS
+
+
+def walk(coroutine: Any) -> Frames:
+    """Return the frames of the chain, innermost first, `MAX_FRAMES` at most.
+
+    Args:
+        coroutine: what a task runs; objects without frames of their own (Cython) give an empty chain.
+    """
+    frames: list[tuple[CodeType, int]] = []
+    awaitable = coroutine
+    for _ in range(MAX_DEPTH):
+        frame, awaitable = _hop(awaitable)
+        if frame is not None:
+            frames.append((frame.f_code, frame.f_lasti))
+        if awaitable is None:
+            break
+    return tuple(frames[: -MAX_FRAMES - 1 : -1])

@@ -1,0 +1,220 @@
+"""What stands in for `create_task` and `call_soon` on one loop, and for the callbacks that run tasks.
+
+Theory of operation. Every task is made by `loop.create_task` and run by callbacks that it schedules with
+`loop.call_soon`, so two methods of the loop see everything: births, and wake-ups together with whoever
+is running at that moment, the waker. A callback that runs a task is replaced by a `Step`, which takes
+the time, runs it, takes the time again and writes one record. A callback of a future is replaced by a
+`FutureCallback`, which remembers whose end made it run: gather, wait and TaskGroup wake their waiter
+from such a callback, and the task that ended last is the one that woke it.
+
+An eager task runs its first step inside `create_task`. Whether it did is known only afterwards, so where
+that is possible the birth is written before the call and the step after it.
+
+Nothing here may raise or keep alive what the program dropped: hence the weak reference to the loop, the
+unbound methods, and the locals that are cleared before an exception passes.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .._layout import StepFlag
+from .._steps import task_of
+
+if TYPE_CHECKING:
+    from .recorder import Entry, Recorder
+    from .ring import Ring
+
+__all__ = ("FutureCallback", "LoopHook", "Step")
+
+#: A hook that fails this often of its own fault stops watching.
+MAX_FAULTS = 8
+
+
+def _original(loop: Any, name: str) -> Callable[..., Any]:
+    """Return the method as a function of the loop; what somebody put on the instance before us counts."""
+    previous = vars(loop).get(name)
+    if previous is None:
+        function: Callable[..., Any] = getattr(type(loop), name)
+        return function
+    return lambda _loop, *args, **kwargs: previous(*args, **kwargs)
+
+
+class LoopHook:
+    """Watches one loop.
+
+    Attributes:
+        armed: whether it watches; if not, calls pass through.
+        create_task: to be put on the loop.
+        call_soon: likewise.
+    """
+
+    __slots__ = ("__weakref__", "_call_soon", "_create_task", "_loop", "_recorder", "armed")
+
+    def __init__(self, recorder: Recorder, loop: Any) -> None:
+        self.armed = False
+        self._recorder = recorder
+        self._loop = weakref.ref(loop)
+        self._create_task = _original(loop, "create_task")
+        self._call_soon = _original(loop, "call_soon")
+
+    def create_task(self, coro: Any, **kwargs: Any) -> Any:
+        """Make a task as the loop does, and record its birth."""
+        loop, recorder = self._loop(), self._recorder
+        if not (self.armed and recorder.armed):
+            return self._create_task(loop, coro, **kwargs)
+        ring = recorder.ring()
+        before = ring.pending, ring.current
+        number, t_ns = recorder.next_id(), recorder.now_ns()
+        ring.pending = (coro, number, before[1], t_ns)
+        try:
+            eager = bool(kwargs.get("eager_start")) or loop.get_task_factory() is not None  # type: ignore[union-attr]
+            if eager:
+                context = kwargs.get("context")
+                recorder.birth(number, t_ns, coro, before[1], "", context)
+                ring.current = number
+            task = self._create_task(loop, coro, **kwargs)
+            ring.pending, ring.current = before
+            self._born(ring, task, coro, number, t_ns, eager, kwargs)
+            return task
+        finally:
+            ring.pending, ring.current = before
+            loop = coro = task = kwargs = None  # type: ignore[assignment]
+
+    def _born(
+        self, ring: Ring, task: Any, coro: Any, number: int, t_ns: int, eager: bool, kwargs: Any
+    ) -> None:
+        try:
+            self._recorder.born(ring, task, coro, number, t_ns, eager, kwargs.get("context"))
+        except Exception:
+            self._fault()
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+        """Schedule a callback as the loop does; those that run a task are watched."""
+        if self.armed and self._recorder.armed:
+            try:
+                callback = self._watched(callback, args)
+            except Exception:
+                self._fault()
+        try:
+            return self._call_soon(self._loop(), callback, *args, context=context)
+        finally:
+            callback = args = context = None  # type: ignore[assignment]
+
+    def _watched(self, callback: Any, args: tuple[Any, ...]) -> Any:
+        recorder = self._recorder
+        ring = recorder.ring()
+        waker = ring.current or ring.cause
+        task = task_of(callback)
+        if task is not None:
+            flags = 0
+            if not waker and args and args[0].cancelled():
+                flags = recorder.cold.canceller()
+            entry = recorder.entry_at_wake(ring, task)
+            return Step(recorder, entry, callback, recorder.now_ns(), waker, flags)
+        if waker and len(args) == 1 and _is_done_future(args[0]):
+            return FutureCallback(recorder, callback, waker)
+        return callback
+
+    def _fault(self) -> None:
+        self._recorder.fault()
+        if self._recorder.internal_errors >= MAX_FAULTS:
+            self.armed = False
+
+    def adopt(self, task: Any) -> None:
+        """Make a task known that lives already."""
+        self._recorder.adopt(task)
+
+
+def _is_done_future(value: Any) -> bool:
+    done = getattr(value, "_asyncio_future_blocking", None)
+    return done is not None and bool(value.done())
+
+
+class Step:
+    """Runs one step of a task in place of the original callback, and records it."""
+
+    __slots__ = ("_callback", "_entry", "_flags", "_recorder", "_waker", "_woken_ns")
+
+    def __init__(
+        self, recorder: Recorder, entry: Entry, callback: Any, woken_ns: int, waker: int, flags: int
+    ) -> None:
+        self._recorder = recorder
+        self._entry = entry
+        self._callback = callback
+        self._woken_ns = woken_ns
+        self._waker = waker
+        self._flags = flags
+
+    @property
+    def __self__(self) -> Any:
+        """The task: asyncio's debug messages look for it."""
+        return self._callback.__self__
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The original callback."""
+        return self._callback
+
+    @property
+    def __name__(self) -> str:
+        """The original callback's name."""
+        return str(getattr(self._callback, "__name__", "step"))
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the step."""
+        recorder, entry, task = self._recorder, self._entry, self._callback.__self__
+        try:
+            if not recorder.armed or recorder.entries.get(id(task)) is not entry:
+                return self._callback(*args)
+            ring = recorder.ring()
+            before = ring.current
+            flags = self._flags
+            if args and args[0].cancelled():
+                flags |= StepFlag.WAIT_CANCELLED
+            t_ns = recorder.enter(ring, entry, task)
+            # The first wake-up belongs to the birth: a task is ready from its first moment.
+            ready_ns = t_ns - (entry.since_ns if entry.first else self._woken_ns)
+            try:
+                return self._callback(*args)
+            finally:
+                ring.current = before
+                try:
+                    recorder.leave(ring, entry, task, t_ns, ready_ns, self._waker, flags)
+                except Exception:
+                    recorder.fault()
+        finally:
+            self = task = args = None  # type: ignore[assignment]
+
+
+class FutureCallback:
+    """Runs a future's callback, remembering the task whose end made it run."""
+
+    __slots__ = ("_callback", "_cause", "_recorder")
+
+    def __init__(self, recorder: Recorder, callback: Any, cause: int) -> None:
+        self._recorder = recorder
+        self._callback = callback
+        self._cause = cause
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The original callback."""
+        return self._callback
+
+    @property
+    def __name__(self) -> str:
+        """The original callback's name."""
+        return str(getattr(self._callback, "__name__", "callback"))
+
+    def __call__(self, future: Any) -> Any:
+        """Run the callback."""
+        ring = self._recorder.ring()
+        before, ring.cause = ring.cause, self._cause
+        try:
+            return self._callback(future)
+        finally:
+            ring.cause = before
+            self = future = None  # type: ignore[assignment]

@@ -1,0 +1,440 @@
+"""The recorder in Python: rings by thread, the live tasks, the tables. The specification of its C twin."""
+
+from __future__ import annotations
+
+import threading
+import time
+from asyncio import Future, events
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from .._cold import USER, WRAPPER, Cold
+from .._layout import BIRTH, HEADER, MAX_TEXT, NARROW, PAIR, SLOT, BirthFlag, Hint, Kind, StepFlag
+from .chain import walk
+from .hook import LoopHook
+from .ring import Ring
+from .sites import Frames, Site, Sites
+from .wrapper import Wrapper
+
+__all__ = ("Entry", "Recorder")
+
+_32_BITS = 1 << 32
+#: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans only.
+SIDE_RING = 16
+MIN_RING = 64  # slots; several of the largest events
+
+
+class Entry:
+    """A live task.
+
+    Attributes:
+        id: its number; never 0, never used again.
+        site: where it is suspended, 0 while it runs or before it ran.
+        since_ns: when it was suspended, or born.
+        first: whether it has not run yet.
+        running: whether it runs right now.
+    """
+
+    __slots__ = ("first", "id", "running", "since_ns", "site")
+
+    def __init__(self, number: int, since_ns: int) -> None:
+        self.id = number
+        self.site = 0
+        self.since_ns = since_ns
+        self.first = True
+        self.running = False
+
+
+class Recorder:
+    """Writes what happens on loops into rings, and hands the rings out.
+
+    Every method may be called on every thread, `drain` and `sweep` on one at a time. Nothing here blocks.
+
+    Args:
+        cold: answers rare questions.
+        ring_slots: capacity of a loop's ring, a power of two.
+        stack_min_ns: waits at least this long record the whole await chain.
+        span_var: what holds the user span that is open in a context, for `Cold.open_span`.
+        manual_clock: time stands still until `set_time_ns`.
+    """
+
+    def __init__(
+        self,
+        cold: Cold,
+        *,
+        ring_slots: int = 1 << 18,
+        stack_min_ns: int = 1_000_000,
+        span_var: ContextVar[Any] | None = None,
+        manual_clock: bool = False,
+    ) -> None:
+        self.armed = False
+        self.cold = cold
+        self.stack_min_ns = stack_min_ns
+        self.span_var = span_var
+        self.entries: dict[int, Entry] = {}
+        self.sites = Sites(cold.classify)
+        self.internal_errors = 0
+        self._ring_slots = max(MIN_RING, ring_slots)
+        self._rings: list[Ring] = []
+        self._local = threading.local()
+        self._ids = 0
+        self._time_ns = 0
+        self.now_ns: Callable[[], int] = (
+            (lambda: self._time_ns) if manual_clock else time.monotonic_ns
+        )
+
+    def set_time_ns(self, t_ns: int) -> None:
+        """Set the manual clock."""
+        self._time_ns = t_ns
+
+    # ------------------------------------------------------------------------------------- writing
+
+    def ring(self, *, loop: bool = True) -> Ring:
+        """Return this thread's ring, made at its first use.
+
+        Args:
+            loop: whether a loop runs here; its ring is large, and takes the place of a small one.
+        """
+        ring: Ring | None = getattr(self._local, "ring", None)
+        if ring is None or (loop and ring.slots < self._ring_slots):
+            slots = self._ring_slots if loop else max(MIN_RING, self._ring_slots // SIDE_RING)
+            ring = self._local.ring = Ring(slots, self.cold.thread())
+            self._rings.append(ring)
+        return ring
+
+    def put(
+        self, kind: int, flags: int, ref: int, a: int, b: int, payload: bytes = b"", t_ns: int = -1
+    ) -> bool:
+        """Write one event to this thread's ring.
+
+        Args:
+            kind: a `Kind`.
+            flags: its flags.
+            ref: its site or name.
+            a: its first number.
+            b: its second number.
+            payload: what follows the header, `MAX_PAYLOAD` bytes at most.
+            t_ns: its time, now if negative.
+        """
+        t_ns = self.now_ns() if t_ns < 0 else t_ns
+        slots = 1 + -(-len(payload) // SLOT)
+        return self.write(
+            self.ring(loop=False), HEADER.pack(t_ns, kind, slots, flags, ref, a, b), payload
+        )
+
+    def write(self, ring: Ring, first: bytes, rest: bytes = b"") -> bool:
+        """Write one event to a ring, and call for the reader when it becomes half full."""
+        written = ring.put(first, rest)
+        if not ring.warned and ring.used * 2 > ring.slots:
+            ring.warned = True
+            self.cold.half_full()
+        return written
+
+    def next_id(self) -> int:
+        """Return a number never used before: of a task, of a thread that opens spans, of a job."""
+        self._ids += 1
+        return self._ids
+
+    def current(self) -> int:
+        """Return the number of the task that runs on this thread, 0 for none."""
+        ring: Ring | None = getattr(self._local, "ring", None)
+        return 0 if ring is None else ring.current
+
+    def fault(self) -> None:
+        """Count a fault of our own."""
+        self.internal_errors += 1
+
+    # --------------------------------------------------------------------------------------- tasks
+
+    def birth(
+        self, number: int, t_ns: int, coroutine: Any, creator: int, name: str, context: Any, flags: int = 0
+    ) -> None:
+        """Record that a task was made.
+
+        Args:
+            number: the task's number.
+            t_ns: when.
+            coroutine: what it runs.
+            creator: number of the task that made it, or 0.
+            name: its name, "" if not known yet.
+            context: the context that it was explicitly given, or None.
+            flags: a set of `BirthFlag`.
+        """
+        if not creator and not flags and events._get_running_loop() is not None:
+            flags |= BirthFlag.CALLBACK
+        code = code_of(coroutine)
+        if code is not None and self.sites.code_bits(code) & WRAPPER:
+            code = self.cold.look_through(coroutine) or code
+        ref = self.sites.intern(((code, -1),)) if code is not None else 0
+        if not ref:
+            flags |= BirthFlag.UNCODED
+            ref = self.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
+        owner, seq = self._open_span(context)
+        text = cut(name)
+        rest = BIRTH.pack(owner, seq, len(text), text[:16]) + text[16:]
+        slots = 1 + -(-len(rest) // SLOT)
+        first = HEADER.pack(t_ns, Kind.BIRTH, slots, flags, ref, number, creator)
+        self.write(self.ring(), first, rest)
+
+    def _open_span(self, context: Any) -> tuple[int, int]:
+        if self.span_var is None:
+            return 0, 0
+        value = self.span_var.get(None) if context is None else context.get(self.span_var)
+        return (0, 0) if value is None else self.cold.open_span(value)
+
+    def name(self, number: int, name: str) -> None:
+        """Record the name of a task whose birth was recorded without one."""
+        self.put(Kind.NAME, 0, 0, number, 0, cut(name))
+
+    def bind(self, task: Any, entry: Entry) -> None:
+        """Make a task known by its address; whoever lived there before is gone."""
+        before = self.entries.get(id(task))
+        if before is not None:
+            self.put(Kind.ABANDON, 0, 0, before.id, 0)
+        self.entries[id(task)] = entry
+
+    def born(
+        self, ring: Ring, task: Any, coroutine: Any, number: int, t_ns: int, eager: bool, context: Any
+    ) -> None:
+        """Record what is known of a new task once `create_task` has returned it.
+
+        Args:
+            ring: of this thread.
+            task: what the loop made.
+            coroutine: what it runs.
+            number: its number.
+            t_ns: when `create_task` was called.
+            eager: whether its birth was recorded already, because it may have run a step by now.
+            context: the context that it was explicitly given, or None.
+        """
+        if eager:
+            self.name(number, name_of(task))
+        else:
+            self.birth(number, t_ns, coroutine, ring.current, name_of(task), context)
+        entry = self.entries.get(id(task))
+        if entry is None or entry.id != number:
+            entry = Entry(number, t_ns)
+            if not task.done():
+                self.bind(task, entry)
+        if eager and (task.done() or started(coroutine)):
+            self.leave(ring, entry, task, t_ns, 0, 0, StepFlag.EAGER)
+
+    def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
+        """Return the entry of a task that is being scheduled: known, being born, or to be adopted."""
+        pending = ring.pending
+        if pending is not None and task.get_coro() is pending[0]:
+            entry = self.entries.get(id(task))
+            if entry is None or entry.id != pending[1]:
+                return self.entry(task, pending[1], pending[3])
+            return entry
+        return self.entries.get(id(task)) or self.adopt(task)
+
+    def entry(self, key: Any, number: int, since_ns: int) -> Entry:
+        """Make a new live task known under a key, and return its entry."""
+        entry = Entry(number, since_ns)
+        self.bind(key, entry)
+        return entry
+
+    def adopt(self, task: Any) -> Entry:
+        """Make a task known that lives already, and record where it is suspended."""
+        entry = self.entries.get(id(task))
+        if entry is None:
+            now = self.now_ns()
+            entry = Entry(self.next_id(), now)
+            coroutine = task.get_coro()
+            self.birth(entry.id, now, coroutine, 0, task.get_name(), None, BirthFlag.ADOPTED)
+            entry.first = not started(coroutine)
+            if not entry.first:
+                entry.site = self.site_of(coroutine, getattr(task, "_fut_waiter", None))
+            self.entries[id(task)] = entry
+        return entry
+
+    def site_of(self, coroutine: Any, waiter: Any) -> int:
+        """Return the site at which a suspended task stands: the innermost frame and the user's.
+
+        What a future's callbacks tell is read only where the frames and the type do not tell it.
+        """
+        frames = walk(coroutine)
+        user = next((f for f in frames if self.sites.code_bits(f[0]) & USER), None)
+        hint = callbacks_of(waiter) if type(waiter) is Future and user is frames[0] else 0
+        short = frames[:1] if user is None or user is frames[0] else (frames[0], user)
+        return self.sites.intern(short, None if waiter is None else type(waiter), hint)
+
+    def live(self) -> list[tuple[int, int, int, bool, bool]]:
+        """Return number, site, since_ns, first and running of each live task."""
+        return [(e.id, e.site, e.since_ns, e.first, e.running) for e in list(self.entries.values())]
+
+    # --------------------------------------------------------------------------------------- steps
+
+    def enter(self, ring: Ring, entry: Entry, task: Any) -> int:
+        """Begin a step; return its start. After a long wait the whole chain is worth its price."""
+        now = self.now_ns()
+        ring.current = entry.id
+        entry.running = True
+        if not entry.first and now - entry.since_ns >= self.stack_min_ns:
+            full = self.full_site(entry.site, task)
+            entry.site = full or entry.site
+        return now
+
+    def full_site(self, site: int, task: Any) -> int:
+        """Return the site of a suspended task with its whole chain, the awaitable as seen at suspend."""
+        known = self.sites.resolve(site)
+        hint, awaited = (known[0], known[1]) if known is not None else (0, None)
+        return self.sites.intern(walk(task.get_coro()), awaited, hint | Hint.FULL)
+
+    def leave(
+        self, ring: Ring, entry: Entry, task: Any, t_ns: int, ready_ns: int, waker: int, flags: int
+    ) -> None:
+        """End a step of a task: record it, and note where the task stands now.
+
+        Args:
+            ring: of this thread.
+            entry: the task's.
+            task: the task.
+            t_ns: when the step began.
+            ready_ns: how long the task had been ready by then.
+            waker: who had woken it, or 0.
+            flags: what is known so far, a set of `StepFlag`.
+        """
+        now = self.now_ns()
+        coroutine = waiter = None
+        if task.done():
+            flags |= StepFlag.DONE | self._outcome(entry, task)
+        else:
+            coroutine = task.get_coro()
+            waiter = getattr(task, "_fut_waiter", None)
+        self.close_step(ring, entry, task, now, t_ns, ready_ns, waker, flags, coroutine, waiter)
+
+    def close_step(
+        self,
+        ring: Ring,
+        entry: Entry,
+        key: Any,
+        now: int,
+        t_ns: int,
+        ready_ns: int,
+        waker: int,
+        flags: int,
+        coroutine: Any,
+        waiter: Any,
+    ) -> None:
+        """End a step of whatever is known under this key (see `leave`)."""
+        if entry.first:
+            flags |= StepFlag.FIRST
+        if flags & StepFlag.DONE and self.entries.get(id(key)) is entry:
+            del self.entries[id(key)]
+        self.step(ring, t_ns, entry.id, entry.site, ready_ns, now - t_ns, waker, flags)
+        entry.first = entry.running = False
+        entry.since_ns = now
+        if not flags & StepFlag.DONE:
+            entry.site = self.site_of(coroutine, waiter)
+
+    def _outcome(self, entry: Entry, task: Any) -> int:
+        if task.cancelled():
+            return StepFlag.CANCELLED
+        # Not task.exception(): that would silence "Task exception was never retrieved".
+        error = getattr(task, "_exception", None)
+        if error is None:
+            return 0
+        try:
+            self.cold.failure(self, entry.id, error)
+        finally:
+            error = None
+        return StepFlag.FAILED
+
+    def step(
+        self, ring: Ring, t_ns: int, number: int, site: int, ready_ns: int, busy_ns: int, waker: int, flags: int
+    ) -> None:
+        """Write a STEP, a WIDE one where its numbers are large."""
+        if (number | waker | ready_ns | busy_ns) < _32_BITS:
+            first = NARROW.pack(
+                t_ns, Kind.STEP, 1, flags, site, number, waker, ready_ns, busy_ns
+            )
+            self.write(ring, first)
+        else:
+            first = HEADER.pack(t_ns, Kind.WIDE, 2, flags, site, number, waker)
+            self.write(ring, first, PAIR.pack(ready_ns, busy_ns, 0, 0))
+
+    # ------------------------------------------------------------------------------------- reading
+
+    def drain(self, slots: int) -> list[tuple[int, bytes]]:
+        """Take up to so many slots from each ring.
+
+        Returns:
+            (index of the ring, as in `threads`; the slots), for rings that held something.
+        """
+        return [
+            (index, ring.take(slots)) for index, ring in enumerate(self._rings) if ring.used
+        ]
+
+    def used(self) -> int:
+        """Return how many slots wait in all rings together."""
+        return sum(ring.used for ring in self._rings)
+
+    def dropped(self) -> int:
+        """Return how many events found their ring full."""
+        return sum(ring.dropped for ring in self._rings)
+
+    def threads(self) -> list[tuple[int, str]]:
+        """Return identifier and name of the threads that have a ring, in the order of their rings."""
+        return [ring.thread for ring in self._rings]
+
+    def intern(self, frames: Frames, awaited: type | None = None, hint: int = 0) -> int:
+        """Return the number of a site."""
+        return self.sites.intern(frames, awaited, hint)
+
+    def resolve(self, site: int) -> Site | None:
+        """Return a site by its number."""
+        return self.sites.resolve(site)
+
+    def sweep(self) -> list[int]:
+        """Release sites that were not used for a while; return their numbers."""
+        for entry in list(self.entries.values()):
+            self.sites.touch(entry.site)
+        return self.sites.sweep()
+
+    def hook(self, loop: Any) -> LoopHook:
+        """Return what stands in for `create_task` and `call_soon` of a loop."""
+        return LoopHook(self, loop)
+
+    def wrap(self, coroutine: Any, name: str | None, context: Any) -> Wrapper:
+        """Return a coroutine that records the steps of another one (for task factories)."""
+        return Wrapper(self, coroutine, name, context)
+
+
+def name_of(task: Any) -> str:
+    """Return the name of a task, also of one that a foreign factory made."""
+    get_name = getattr(task, "get_name", None)
+    return "" if get_name is None else str(get_name())
+
+
+def code_of(coroutine: Any) -> Any:
+    """Return the code object of a coroutine or generator, None for others."""
+    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+
+
+def started(coroutine: Any) -> bool:
+    """Say whether a coroutine has run already (unknown kinds: yes)."""
+    frame = getattr(coroutine, "cr_frame", None)
+    if frame is None:
+        return True
+    return bool(getattr(coroutine, "cr_suspended", True) or getattr(coroutine, "cr_running", False))
+
+
+def cut(text: str) -> bytes:
+    """Return text in UTF-8, cut to `MAX_TEXT` bytes."""
+    return text.encode("utf-8", "replace")[:MAX_TEXT]
+
+
+def callbacks_of(waiter: Any) -> int:
+    """Tell from a future's callbacks what stands behind it (only they tell shield and executors apart)."""
+    hint = 0
+    for callback in getattr(waiter, "_callbacks", None) or ():
+        function = callback[0] if type(callback) is tuple else callback
+        name = getattr(function, "__qualname__", "")
+        if name == "shield.<locals>._outer_done_callback":
+            hint |= Hint.SHIELD
+        elif name == "_chain_future.<locals>._call_check_cancel":
+            hint |= Hint.EXECUTOR
+    return hint

@@ -1,0 +1,113 @@
+"""A bounded ring of slots with one writer, and a reader that takes what is there.
+
+Writer and reader hold the GIL, so two counters that only grow say everything: `head` counts the slots
+ever written, `tail` those ever read.
+"""
+
+from __future__ import annotations
+
+from .._layout import HEADER, SLOT, URGENT, Kind
+
+__all__ = ("Ring",)
+
+
+class Ring:
+    """The ring of one thread.
+
+    Args:
+        slots: capacity, a power of two.
+        thread: identifier and name of the thread that writes.
+    """
+
+    __slots__ = (
+        "_limit",
+        "_lost",
+        "_mask",
+        "buffer",
+        "cause",
+        "current",
+        "dropped",
+        "head",
+        "pending",
+        "slots",
+        "tail",
+        "thread",
+        "warned",
+    )
+
+    def __init__(self, slots: int, thread: tuple[int, str]) -> None:
+        self.buffer = bytearray(slots * SLOT)
+        self.slots = slots
+        self.thread = thread
+        self._mask = slots - 1
+        self._limit = slots - slots // 8  # the last eighth is for what others depend on
+        self._lost = 0
+        self.head = 0
+        self.tail = 0
+        self.dropped = 0
+        #: whether the reader has been told that the ring is half full
+        self.warned = False
+        #: id of the task that runs on this thread, 0 for none
+        self.current = 0
+        #: while no task runs: id of the task whose end made this callback run
+        self.cause = 0
+        #: the birth that is under way: (coroutine, id, creator, time), see hook.py
+        self.pending: tuple[object, int, int, int] | None = None
+
+    def put(self, first: bytes, rest: bytes = b"") -> bool:
+        """Write one event: its first slot, and further slots (padded with zeros to whole slots).
+
+        Returns:
+            False when there was no room; the loss is counted and marked in the ring as soon as there is.
+        """
+        count = first[9]
+        head = self.head
+        room = (self.slots if first[8] in URGENT else self._limit) - (head - self.tail)
+        if self._lost:
+            if room < count + 1:
+                return self._drop()
+            self._mark_loss(first)
+            head += 1
+        elif room < count:
+            return self._drop()
+        buffer, mask = self.buffer, self._mask
+        at = (head & mask) * SLOT
+        buffer[at : at + SLOT] = first
+        for index in range(1, count):
+            at = ((head + index) & mask) * SLOT
+            buffer[at : at + SLOT] = rest[(index - 1) * SLOT : index * SLOT].ljust(SLOT, b"\0")
+        self.head = head + count
+        return True
+
+    def _drop(self) -> bool:
+        self.dropped += 1
+        self._lost += 1
+        return False
+
+    def _mark_loss(self, first: bytes) -> None:
+        at = (self.head & self._mask) * SLOT
+        t_ns = int.from_bytes(first[:8], "little")
+        HEADER.pack_into(self.buffer, at, t_ns, Kind.LOST, 1, 0, 0, self._lost, 0)
+        self.head += 1
+        self._lost = 0
+
+    @property
+    def used(self) -> int:
+        """Slots that wait for the reader."""
+        return self.head - self.tail
+
+    def take(self, slots: int) -> bytes:
+        """Remove up to so many slots from the front and return them.
+
+        An event may be cut at the end; its rest comes with the next call.
+        """
+        count = min(slots, self.used)
+        begin = (self.tail & self._mask) * SLOT
+        end = begin + count * SLOT
+        size = len(self.buffer)
+        data = bytes(self.buffer[begin:end])
+        if end > size:
+            data += bytes(self.buffer[: end - size])
+        self.tail += count
+        self.warned = self.used * 2 > self.slots
+        return data
