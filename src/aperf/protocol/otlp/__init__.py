@@ -6,14 +6,17 @@ Field numbers are those of opentelemetry-proto 1.5 (``opentelemetry/proto/trace/
 
 from __future__ import annotations
 
-from ._encoder import EncodedSpans, Encoder, pack
+from ._encoder import MAX_BYTES, MAX_SPANS, EncodedSpans, Encoder, halve, pack
 from ._response import PartialSuccess, decode_response, decode_retry_delay_ns
 
 __all__ = (
+    "MAX_BYTES",
+    "MAX_SPANS",
     "EncodedSpans",
     "Encoder",
     "PartialSuccess",
     "decode_response",
     "decode_retry_delay_ns",
+    "halve",
     "pack",
 )

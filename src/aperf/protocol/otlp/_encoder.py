@@ -10,12 +10,12 @@ from . import _await_rows
 from ._await_rows import MAX_ROWS, RECORD_SIZE, UNLINKED_SIZE, Head
 from ._span import SpanEncoder
 from ._values import attributes
-from ._wire import LENGTH, length_delimited, tag, text, varint
+from ._wire import LENGTH, length_delimited, read_fields, tag, text, varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ("EncodedSpans", "Encoder", "pack")
+__all__ = ("MAX_BYTES", "MAX_SPANS", "EncodedSpans", "Encoder", "halve", "pack")
 
 # ExportTraceServiceRequest > ResourceSpans > ScopeSpans > Span
 _RESOURCE_SPANS: Final = 1
@@ -143,3 +143,16 @@ def pack(
             size += len(part.data)
     if group:
         yield tuple(group)
+
+
+def halve(parts: Iterable[EncodedSpans]) -> list[EncodedSpans]:
+    """Split spans into two halves of (nearly) the same number; a single span stays alone."""
+    spans = [
+        length_delimited(field, value)
+        for part in parts
+        for field, value in read_fields(part.data)
+        if isinstance(value, bytes)
+    ]
+    middle = (len(spans) + 1) // 2
+    halves = (spans[:middle], spans[middle:])
+    return [EncodedSpans(b"".join(half), len(half)) for half in halves if half]

@@ -1,0 +1,167 @@
+"""Spans on their way to the sender threads: bounded, and known to be delivered or not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aperf.model import WIDTH, Column, ExporterStatistics
+
+if TYPE_CHECKING:
+    from aperf.model import SpanBatch
+
+__all__ = ("Portion", "SpanQueue")
+
+#: Rows handed to a sender at once: as many as one request may hold.
+_PORTION_ROWS: Final = 4096
+
+# Rough sizes of what stands beside the rows: looking at each of them would cost more than it tells.
+_BYTES_PER_TEXT: Final = 128
+_BYTES_PER_DETAIL: Final = 2048
+
+
+class Portion(NamedTuple):
+    """Some rows of a batch."""
+
+    batch: SpanBatch
+    start: int
+    stop: int
+    row_bytes: int  #: memory held by each of them
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.stop - self.start
+
+    def split(self, rows: int) -> tuple[Portion, Portion]:
+        """Return the first rows, and the rest."""
+        middle = min(self.start + rows, self.stop)
+        return self._replace(stop=middle), self._replace(start=middle)
+
+    def count_sampled(self) -> int:
+        """Return how many of the rows are spans to be exported."""
+        column = slice(self.start * WIDTH + Column.FLAGS, self.stop * WIDTH, WIDTH)
+        return sum(flags & 1 for flags in self.batch.rows[column])
+
+
+class SpanQueue:
+    """Takes batches from one thread, hands portions to others, and keeps the counters.
+
+    Every portion that was handed out has to come back through `done`.
+    """
+
+    def __init__(self, max_spans: int, max_bytes: int) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._room = max_spans
+        self._room_bytes = max_bytes
+        self._waiting: deque[Portion] = deque()
+        self._under_way: list[Portion] = []
+        self._statistics = ExporterStatistics()
+        self._is_closed = False
+        self._is_sealed = False
+        self._is_urgent = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether somebody waits for delivery: then nobody pauses."""
+        return self._is_urgent
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all is over: then nobody tries again."""
+        return self._is_closed
+
+    @property
+    def statistics(self) -> ExporterStatistics:
+        """The counters."""
+        return self._statistics
+
+    def put(self, batch: SpanBatch) -> int:
+        """Take the rows that there is room for; return how many spans were dropped."""
+        if not len(batch):
+            return 0
+        beside = len(batch.texts) * _BYTES_PER_TEXT + len(batch.details) * _BYTES_PER_DETAIL
+        row_bytes = WIDTH * batch.rows.itemsize + beside // len(batch)
+        with self._changed:
+            room = 0 if self._is_closed else min(self._room, self._room_bytes // row_bytes)
+            taken, refused = Portion(batch, 0, len(batch), row_bytes).split(room)
+            if taken.rows:
+                self._reserve(taken, 1)
+                self._waiting.append(taken)
+                self._changed.notify_all()
+        dropped = refused.count_sampled()
+        self.count(dropped=dropped)
+        return dropped
+
+    def take(self) -> Portion | None:
+        """Wait for a portion; None when there will be no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            if not self._waiting:
+                return None
+            portion, rest = self._waiting.popleft().split(_PORTION_ROWS)
+            if rest.rows:
+                self._waiting.appendleft(rest)
+            self._under_way.append(portion)
+            return portion
+
+    def done(self, portion: Portion) -> None:
+        """Take note that nothing more will become of a portion."""
+        with self._changed:
+            if not self._is_sealed:
+                self._under_way = [other for other in self._under_way if other is not portion]
+                self._reserve(portion, -1)
+            self._changed.notify_all()
+
+    def count(self, *, exported: int = 0, dropped: int = 0, failures: int = 0) -> None:
+        """Add to the counters."""
+        with self._changed:
+            if not self._is_sealed:
+                old = self._statistics
+                self._statistics = ExporterStatistics(
+                    exported_spans=old.exported_spans + exported,
+                    dropped_spans=old.dropped_spans + dropped,
+                    export_failures=old.export_failures + failures,
+                )
+
+    def pause(self, duration_ns: int, *, even_if_urgent: bool) -> None:
+        """Let a sender wait, but not when somebody waits for it or it is to end."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_closed or (self._is_urgent and not even_if_urgent),
+                duration_ns / 1e9,
+            )
+
+    def wait_until_empty(self, deadline_ns: int) -> bool:
+        """Wait until all portions are done; say whether they were by the deadline."""
+        with self._changed:
+            self._is_urgent = True
+            self._changed.notify_all()
+            try:
+                timeout_s = (deadline_ns - time.monotonic_ns()) / 1e9
+                return self._changed.wait_for(self._is_empty, max(timeout_s, 0))
+            finally:
+                self._is_urgent = False
+
+    def close(self) -> None:
+        """Take no more, and drop what no sender has begun with."""
+        with self._changed:
+            self._is_closed = True
+            waiting, self._waiting = self._waiting, deque()
+            self._changed.notify_all()
+        self.count(dropped=sum(portion.count_sampled() for portion in waiting))
+
+    def seal(self) -> None:
+        """Drop what has not come back; the counters stay as they are from now on."""
+        self.count(dropped=sum(portion.count_sampled() for portion in self._under_way))
+        with self._changed:
+            self._is_sealed = True
+
+    def _is_empty(self) -> bool:
+        return not self._waiting and not self._under_way
+
+    def _reserve(self, portion: Portion, sign: int) -> None:
+        self._room -= sign * portion.rows
+        self._room_bytes -= sign * portion.rows * portion.row_bytes

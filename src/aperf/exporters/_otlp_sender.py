@@ -1,0 +1,171 @@
+"""What the sender threads do: encode, send, try again, give up.
+
+Two threads, so that one request is prepared while the other is on its way. Encoding is Python and
+holds the GIL: it goes slice by slice, each about as long as `_SLICE_NS`, with a pause after each,
+in one thread at a time. Measured beside a loop with timers of 1 ms, that leaves the loop as it was;
+without pauses the timers come 50 times later at the 99th percentile. The pauses are left out when
+somebody waits for delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from aperf.protocol.otlp import MAX_BYTES, EncodedSpans, Encoder, halve, pack
+
+from ._otlp_client import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ._otlp_client import Client, Outcome
+    from ._otlp_queue import Portion, SpanQueue
+
+__all__ = ("Sender",)
+
+_LOG: Final = logging.getLogger("aperf")
+
+_SLICE_NS: Final = 100_000
+_PAUSE_S: Final = 100e-6
+_MIN_ROWS: Final = 8
+_MAX_ROWS: Final = 512
+
+#: Back-off: doubled each time, and varied by a third so that many processes do not come at once.
+_FIRST_DELAY_NS: Final = 250_000_000
+_MAX_DELAY_NS: Final = 8_000_000_000
+_JITTER: Final = 1 / 3
+#: While somebody waits for delivery a refused connection is tried again so soon.
+_URGENT_DELAY_NS: Final = 100_000_000
+
+_SECONDS_BETWEEN_WARNINGS: Final = 60
+
+
+class Sender:
+    """Takes portions from a queue until it closes; `run` may run in several threads.
+
+    Args:
+        queue: where spans come from and where their fate is counted.
+        client: where they go.
+        encoder: makes requests of them.
+        timeout_s: for one request, retries included.
+        endpoint: shown in warnings.
+    """
+
+    def __init__(
+        self, queue: SpanQueue, client: Client, encoder: Encoder, *, timeout_s: float, endpoint: str
+    ) -> None:
+        self._queue = queue
+        self._client = client
+        self._encoder = encoder
+        self._timeout_ns = int(timeout_s * 1e9)
+        self._endpoint = endpoint
+        self._encoding = threading.Lock()
+        self._slice_rows = _MIN_ROWS
+        self._next_warning_s = 0.0
+
+    def run(self) -> None:
+        """Send until the queue closes."""
+        _suppress_instrumentation()
+        while (portion := self._queue.take()) is not None:
+            try:
+                self._process(portion)
+            except Exception:
+                _LOG.debug("a fault in aperf's OTLP exporter", exc_info=True)
+                self._give_up(portion.count_sampled(), "internal error")
+            finally:
+                self._queue.done(portion)
+
+    def _process(self, portion: Portion) -> None:
+        with self._encoding:
+            groups = list(pack(self._slices(portion)))
+        for group in groups:
+            self._deliver(group)
+
+    # --------------------------------------------------------------------------------- encoding
+
+    def _slices(self, portion: Portion) -> Iterator[EncodedSpans]:
+        """Encode in slices whose length follows the time that they take."""
+        position = portion.start
+        while position < portion.stop:
+            stop = min(position + self._slice_rows, portion.stop)
+            before_ns = time.thread_time_ns()
+            part = self._encoder.encode_spans(portion.batch, position, stop)
+            self._adapt(time.thread_time_ns() - before_ns)
+            if len(part.data) > MAX_BYTES and stop - position > 1:
+                self._slice_rows = (stop - position) // 2
+                continue
+            yield part
+            position = stop
+            if not self._queue.is_urgent:
+                time.sleep(_PAUSE_S)
+
+    def _adapt(self, spent_ns: int) -> None:
+        if spent_ns > _SLICE_NS:
+            self._slice_rows = max(self._slice_rows // 2, _MIN_ROWS)
+        elif spent_ns < _SLICE_NS // 2:
+            self._slice_rows = min(self._slice_rows * 2, _MAX_ROWS)
+
+    # ---------------------------------------------------------------------------------- sending
+
+    def _deliver(self, group: Sequence[EncodedSpans], *, may_split: bool = True) -> None:
+        spans = sum(part.span_count for part in group)
+        outcome = self._send(self._encoder.request(group))
+        if outcome.verdict is Verdict.TAKEN:
+            rejected = min(max(outcome.rejected_spans, 0), spans)
+            self._queue.count(exported=spans - rejected, dropped=rejected)
+            if rejected:
+                self._warn(f"{rejected} spans rejected: {outcome.reason}")
+        elif outcome.verdict is Verdict.SPLIT and may_split and spans > 1:
+            for half in halve(group):
+                self._deliver((half,), may_split=False)
+        else:
+            self._give_up(spans, outcome.reason)
+
+    def _send(self, request: bytes) -> Outcome:
+        """Send until the request is taken, refused for good, or out of time."""
+        deadline_ns = time.monotonic_ns() + self._timeout_ns
+        delay_ns = _FIRST_DELAY_NS
+        while True:
+            left_ns = deadline_ns - time.monotonic_ns()
+            outcome = self._client.send(request, max(left_ns, 1) / 1e9)
+            if outcome.verdict is not Verdict.RETRY or self._queue.is_closed:
+                return outcome
+            is_urgent, wait_ns = self._queue.is_urgent, outcome.retry_after_ns
+            is_order = wait_ns is not None
+            if wait_ns is None:
+                wait_ns = _vary(_URGENT_DELAY_NS if is_urgent else delay_ns)
+            if time.monotonic_ns() + wait_ns >= deadline_ns:
+                return outcome
+            self._queue.pause(wait_ns, even_if_urgent=is_order or is_urgent)
+            delay_ns = delay_ns if is_urgent else min(2 * delay_ns, _MAX_DELAY_NS)
+
+    # ---------------------------------------------------------------------------------- giving up
+
+    def _give_up(self, spans: int, reason: str) -> None:
+        self._queue.count(dropped=spans, failures=1)
+        self._warn(reason)
+
+    def _warn(self, reason: str) -> None:
+        """Write one line, and no other for a while: the counters tell the rest."""
+        now_s = time.monotonic()
+        if now_s >= self._next_warning_s:
+            self._next_warning_s = now_s + _SECONDS_BETWEEN_WARNINGS
+            dropped = self._queue.statistics.dropped_spans
+            text = "OTLP export to %s failed (%s); %d spans dropped so far"
+            _LOG.warning(text, self._endpoint, reason, dropped)
+
+
+def _vary(delay_ns: int) -> int:
+    return int(delay_ns * random.uniform(1 - _JITTER, 1 + _JITTER))
+
+
+def _suppress_instrumentation() -> None:
+    """Ask OpenTelemetry's instrumentation of gRPC not to trace what this thread sends."""
+    from opentelemetry import context
+
+    key = context._SUPPRESS_INSTRUMENTATION_KEY
+    context.attach(context.set_value(key, True))

@@ -1,0 +1,207 @@
+"""Send spans to an OTLP/gRPC receiver."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Literal
+
+from aperf._config import OtlpSettings
+from aperf._errors import ConfigurationError
+from aperf.model import ExporterStatistics, ExportResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aperf.model import SessionInfo, SpanBatch, Summary
+
+    from ._otlp_client import Client
+    from ._otlp_queue import SpanQueue
+
+__all__ = ("OtlpExporter",)
+
+#: Of the semantic conventions whose `code.*` and `thread.*` the spans use.
+_SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.36.0"
+
+#: Two requests in flight: while one is on its way, the other is encoded.
+_SENDERS: Final = 2
+
+_QUEUE_BYTES: Final = 128 << 20
+
+#: Time kept back from a deadline to cancel what is under way and to see the threads end.
+_RESERVE_NS: Final = 200_000_000
+
+#: What a forked child inherited and must not touch, not even by freeing it.
+_INHERITED: Final[list[_Delivery]] = []
+
+
+class _Delivery:
+    """All that lives while a session does: a connection, a queue, and threads between them."""
+
+    def __init__(self, settings: OtlpSettings, session: SessionInfo, queue_spans: int) -> None:
+        # gRPC and OpenTelemetry's API take 100 ms to import: not before they are needed, and not
+        # when the interpreter is about to exit either.
+        from aperf.protocol.otlp import Encoder
+
+        from ._otlp_client import Client
+        from ._otlp_queue import SpanQueue
+        from ._otlp_sender import Sender
+
+        self.queue: SpanQueue = SpanQueue(queue_spans, _QUEUE_BYTES)
+        self.client: Client = Client(settings, f"aperf/{session.version}")
+        sender = Sender(
+            self.queue,
+            self.client,
+            Encoder(session.resource, "aperf", session.version, _SCHEMA_URL),
+            timeout_s=settings.timeout_s,
+            endpoint=settings.endpoint,
+        )
+        # Daemons: a receiver that does not answer must not keep the program from ending.
+        self._threads = [
+            threading.Thread(target=sender.run, name=f"aperf-otlp-{number}", daemon=True)
+            for number in range(_SENDERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, deadline_ns: int) -> None:
+        """Cancel what is under way, see the threads end, and count what is lost."""
+        self.queue.close()
+        self.client.close()
+        for thread in self._threads:
+            thread.join(max(deadline_ns - time.monotonic_ns(), 0) / 1e9)
+        self.queue.seal()
+
+
+class OtlpExporter:
+    """Sends spans over OTLP/gRPC, from threads of its own.
+
+    Only `flush` and `shutdown` wait for the receiver, and no longer than they are told to.
+
+    Args:
+        endpoint: URL of the receiver; ``https`` means TLS. Or a gRPC target such as
+            ``unix:/run/otel.sock``, with TLS unless `insecure`.
+        headers: sent with every request.
+        insecure: without TLS, for an endpoint without a scheme.
+        certificate: file with the certificates of trusted authorities (PEM).
+        client_key: file with the client's private key (PEM).
+        client_certificate: file with the client's certificate chain (PEM).
+        compression: "none" or "gzip".
+        timeout_s: for one request, retries included.
+        queue_spans: how many spans may wait; more are dropped and counted. One takes about 150
+            bytes.
+
+    Raises:
+        ConfigurationError: an argument is not accepted.
+    """
+
+    consumes: Final = "spans"
+
+    def __init__(
+        self,
+        endpoint: str = "http://localhost:4317",
+        *,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        insecure: bool | None = None,
+        certificate: str | None = None,
+        client_key: str | None = None,
+        client_certificate: str | None = None,
+        compression: Literal["none", "gzip"] = "none",
+        timeout_s: float = 10.0,
+        queue_spans: int = 1 << 18,
+    ) -> None:
+        if not endpoint:
+            raise ConfigurationError("endpoint is empty; a URL like http://HOST:PORT is accepted")
+        if compression not in ("none", "gzip"):
+            raise ConfigurationError(f"compression is {compression!r}; none or gzip is accepted")
+        if not timeout_s > 0:
+            raise ConfigurationError(f"timeout_s is {timeout_s}; more than 0 is accepted")
+        if queue_spans < 1:
+            raise ConfigurationError(f"queue_spans is {queue_spans}; 1 or more is accepted")
+        self._settings = OtlpSettings(
+            endpoint=endpoint,
+            headers=tuple(dict(headers).items()),
+            insecure=bool(insecure),
+            certificate=certificate,
+            client_key=client_key,
+            client_certificate=client_certificate,
+            compression=compression,
+            timeout_s=timeout_s,
+        )
+        self._queue_spans = queue_spans
+        self._delivery: _Delivery | None = None
+        self._final = ExporterStatistics()
+        self._dropped_at_flush = 0
+
+    @classmethod
+    def from_settings(cls, settings: OtlpSettings) -> OtlpExporter:
+        """Return an exporter as the environment or the caller configured it."""
+        return cls(
+            settings.endpoint,
+            headers=settings.headers,
+            insecure=settings.insecure,
+            certificate=settings.certificate,
+            client_key=settings.client_key,
+            client_certificate=settings.client_certificate,
+            compression=settings.compression,
+            timeout_s=settings.timeout_s,
+        )
+
+    def __repr__(self) -> str:
+        return f"<OtlpExporter {self._settings.endpoint}>"
+
+    def start(self, session: SessionInfo) -> None:
+        """Prepare the connection and start the threads.
+
+        Raises:
+            ConfigurationError: a certificate or key cannot be read.
+        """
+        log = logging.getLogger("aperf")
+        if not log.handlers:  # else a warning would go to stderr where logging is not configured
+            log.addHandler(logging.NullHandler())
+        self._delivery = _Delivery(self._settings, session, self._queue_spans)
+        self._dropped_at_flush = 0
+
+    def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
+        """Queue a batch; what does not fit is dropped."""
+        if self._delivery is None:
+            return ExportResult()
+        return ExportResult(dropped=self._delivery.queue.put(batch))
+
+    def flush(self, deadline_ns: int) -> bool:
+        """Wait until the receiver has confirmed all that was exported since the last flush."""
+        if self._delivery is None:
+            return True
+        empty = self._delivery.queue.wait_until_empty(deadline_ns)
+        dropped_before = self._dropped_at_flush
+        self._dropped_at_flush = self._delivery.queue.statistics.dropped_spans
+        return empty and dropped_before == self._dropped_at_flush
+
+    def finish(self, summary: Summary) -> None:
+        """Ignore the summary: it has no place in OTLP."""
+
+    def shutdown(self, deadline_ns: int) -> bool:
+        """Deliver what is left, then end threads and connection; say whether no span was lost."""
+        if self._delivery is None:
+            return True
+        delivery = self._delivery
+        left_ns = max(deadline_ns - time.monotonic_ns(), 0)
+        delivery.queue.wait_until_empty(deadline_ns - min(_RESERVE_NS, left_ns // 4))
+        delivery.stop(deadline_ns)
+        self._final, self._delivery = delivery.queue.statistics, None
+        return self._final.dropped_spans == 0
+
+    def statistics(self) -> ExporterStatistics:
+        """Return the counters since `start`."""
+        return self._final if self._delivery is None else self._delivery.queue.statistics
+
+    def forget_after_fork(self) -> None:
+        """Leave everything to the parent: the threads exist only there, and so does the connection.
+
+        Nothing is closed, freed or locked: a lock may be held by a thread that is gone.
+        """
+        if self._delivery is not None:
+            _INHERITED.append(self._delivery)
+        self._delivery = None
+        self._final = ExporterStatistics()
