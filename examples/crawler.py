@@ -15,16 +15,18 @@ so):
     expect: wait lock count>=50
     expect: wait thread count>=50
     expect: wait queue_get count>=4
+    expect: wait socket count>=50
     expect: wait stream_read count>=1
     expect: wait subprocess count>=1
     expect: coroutine main tasks=1 cancelled=0
     expect: coroutine Crawler.work tasks=4 cancelled=4 errors=0
     expect: await_site Crawler.work kind=queue_get at=[1]
-    expect: await_site Crawler.visit kind=thread at=[2]
-    expect: await_site Archive.store kind=lock at=[3]
-    expect: await_site Archive.store kind=sleep at=[4]
-    expect: await_site checksum kind=stream_read at=[5]
-    expect: await_site checksum kind=subprocess at=[6]
+    expect: await_site Crawler.visit kind=socket at=[2]
+    expect: await_site Crawler.visit kind=thread at=[3]
+    expect: await_site Archive.store kind=lock at=[4]
+    expect: await_site Archive.store kind=sleep at=[5]
+    expect: await_site checksum kind=stream_read at=[6]
+    expect: await_site checksum kind=subprocess at=[7]
 """
 
 from __future__ import annotations
@@ -111,8 +113,8 @@ class Archive:
 
     async def store(self, path: str, html: str) -> None:
         """Write a page to a slow disk, holding the lock all the while."""
-        async with self._lock:  # [3]
-            await asyncio.sleep(DISK_S)  # [4]
+        async with self._lock:  # [4]
+            await asyncio.sleep(DISK_S)  # [5]
             self.pages[path] = html
 
 
@@ -145,11 +147,11 @@ class Crawler:
         """Fetch a page, follow its links, store it."""
         try:
             async with asyncio.timeout(PATIENCE_S):
-                response = await self._client.get(path)
+                response = await self._client.get(path)  # [2]
         except TimeoutError:
             self.given_up.append(path)
             return
-        for link in await asyncio.to_thread(find_links, response.text):  # [2]
+        for link in await asyncio.to_thread(find_links, response.text):  # [3]
             self.add(link)
         await self.archive.store(path, response.text)
 
@@ -180,8 +182,8 @@ async def checksum(text: str) -> str:
     assert process.stdout is not None
     process.stdin.write(text.encode())
     process.stdin.close()
-    digest = await process.stdout.readline()  # [5]
-    await process.wait()  # [6]
+    digest = await process.stdout.readline()  # [6]
+    await process.wait()  # [7]
     return digest.decode().strip()
 
 
