@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ._errors import AperfError, ConfigurationError, ExportError, InstrumentationError
     from ._factory import task_factory
     from ._recorder import IMPLEMENTATION
-    from ._spans import ActiveSpan, current_span, instrument, span
     from ._session import Session, instrument_loop, is_active, session, uninstrument_loop
+    from ._spans import ActiveSpan, current_span, instrument, span
 
 __all__ = (
     "IMPLEMENTATION",

@@ -1,12 +1,14 @@
-"""A real task factory, for loops that cannot be shadowed and for people who compose factories by hand."""
+"""A real task factory, for loops that cannot be shadowed and for factories composed by hand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._runtime import current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
 
 __all__ = ("task_factory",)
 

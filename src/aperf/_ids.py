@@ -1,7 +1,8 @@
 """Ids of traces and spans: pure functions of what they name, so that nobody has to remember them.
 
-A span is named by its task, the segment of the task's life and a number within it. Both sides of the
-ring can compute the id; it is the same whenever it is asked for, and different in every session.
+A span is named by its task, the segment of the task's life and a number within it. Both sides of
+the ring can compute the id; it is the same whenever it is asked for, and different in every
+session.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Ids:
 
 
 class SequentialIds(Ids):
-    """Small, readable ids for tests: the trace is the root's number, spans count on from the task's."""
+    """Small, readable ids for tests: traces are numbered by their root, spans by their task."""
 
     __slots__ = ()
 

@@ -1,7 +1,8 @@
 """The composition root: recorder, hooks, exporter thread, and the sessions that use them.
 
 There is one runtime per process while at least one session is open. Its recorder is shared; each
-session has a sink of its own behind it, so that a nested session sees what happens while it is open.
+session has a sink of its own behind it, so that a nested session sees what happens while it is
+open.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, TimeoutError
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from ._spans import SPAN_VAR, activate, deactivate, open_span
 from .model import Exporter, SessionInfo, TimeAnchor
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from ._config import Settings
 
 __all__ = ("Attachment", "Runtime", "attach", "current")
@@ -157,7 +159,6 @@ class Attachment:
                 _retire(runtime, self._closed)
             return self._closed
 
-
     def abandon(self) -> None:
         """Let go of everything without a word to anybody: a forked child owns none of it."""
         self._closed = Future()
@@ -265,7 +266,7 @@ def _prepare() -> None:
 
 
 def _at_exit() -> None:
-    """Deliver what is left. Threads that run already go on running at this point; new ones cannot."""
+    """Deliver what is left. Running threads go on at this point; new ones cannot be started."""
     runtime = _current
     attachments = [] if runtime is None else list(runtime.attachments)
     waits = [(attachment.close(), attachment.timeout_s) for attachment in attachments]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ._config import Settings
 
 __all__ = ("sampler",)
@@ -22,11 +23,11 @@ def sampler(settings: Settings) -> Callable[[int, str], bool] | None:
         return None
     if root == "always_off":
         return lambda trace_id, name: False
-    from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+    from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 
     ratio = TraceIdRatioBased(float(settings.sampler_arg or 1.0))
 
     def sample(trace_id: int, name: str) -> bool:
-        return bool(ratio.should_sample(None, trace_id, name).decision.is_sampled())
+        return ratio.should_sample(None, trace_id, name).decision is Decision.RECORD_AND_SAMPLE
 
     return sample

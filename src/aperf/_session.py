@@ -1,12 +1,13 @@
 """Sessions: what a program opens to be watched.
 
-While aperf is off, this module is all that is loaded beside the reader of the one switch; everything
-that watches, records or exports is imported when a session really begins.
+While aperf is off, this module is all that is loaded beside the reader of the one switch;
+everything that watches, records or exports is imported when a session really begins.
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Self
 
 from ._config import complaint, telemetry_enabled
 from ._errors import ConfigurationError
@@ -31,8 +32,8 @@ AWAITS = ("suspended", "all")
 class Session:
     """A stretch of a program's life that is watched; made by `session`.
 
-    It is a context manager, asynchronous and synchronous. Disabled, it does nothing at all, and all its
-    methods still answer.
+    It is a context manager, asynchronous and synchronous. Disabled, it does nothing at all, and all
+    its methods still answer.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Session:
         if awaits == "all":
             _check_awaits()
         self._enabled = enabled
-        self._overrides = {"service_name": service_name, "awaits": awaits}
+        self._overrides: dict[str, Any] = {"service_name": service_name, "awaits": awaits}
         self._exporters = exporters
         self._loops = loops
         self._handle_signals = handle_signals
@@ -75,12 +76,12 @@ class Session:
 
     # -------------------------------------------------------------------------------- begin and end
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         """Begin."""
         self._begin()
         return self
 
-    async def __aenter__(self) -> Session:
+    async def __aenter__(self) -> Self:
         """Begin, and let the loop turn once, so that the calling task is watched from here on."""
         self._begin()
         if self._attachment is not None:
@@ -95,7 +96,7 @@ class Session:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """End, and wait for the delivery, unless a loop runs here: it goes on behind its back then."""
+        """End, and wait for the delivery unless a loop runs here: then it goes on behind it."""
         attachment = self._attachment
         if attachment is None:
             return
@@ -121,7 +122,7 @@ class Session:
 
     def _begin(self) -> None:
         if self._attachment is not None:
-            raise ConfigurationError("a session can be begun once; make another with aperf.session()")
+            raise ConfigurationError("a session begins once; make another with aperf.session()")
         settings = self._read()
         if settings is None:
             return
@@ -175,8 +176,7 @@ class Session:
                 return None
             from ._config import read_settings_with_warnings
 
-            given = {key: value for key, value in self._overrides.items() if value is not None}
-            settings, warnings = read_settings_with_warnings(**given)
+            settings, warnings = read_settings_with_warnings(**self._overrides)
             if settings.awaits == "all":
                 _check_awaits()
         except ConfigurationError as error:
@@ -195,7 +195,7 @@ class Session:
         return self._attachment is not None and self._attachment.is_closed
 
     def watch(self, loop: Any) -> None:
-        """Watch a further loop; from another thread than the loop's it takes effect at its next turn.
+        """Watch a further loop; if it runs on another thread, from its next turn on.
 
         Raises:
             InstrumentationError: the loop's methods cannot be shadowed.
@@ -211,7 +211,7 @@ class Session:
     # -------------------------------------------------------------------------------------- results
 
     def statistics(self) -> Statistics:
-        """Return the counters, as of the last time the rings were drained; `flush` first for exact ones."""
+        """Return the counters as of the last drain; `flush` first for exact ones."""
         from .model import Statistics
 
         attachment = self._attachment
@@ -220,7 +220,7 @@ class Session:
         return attachment.runtime.pipeline.statistics(attachment.sink)
 
     def summary(self) -> Summary:
-        """Return what was found out so far, as of the last time the rings were drained."""
+        """Return what was found out by the last drain; `flush` first for all of it."""
         from .model import Summary
 
         attachment = self._attachment
@@ -325,8 +325,8 @@ def session(
         service_name: the program's name in OpenTelemetry's terms.
         exporters: destinations; None for those that the environment asks for, else the summary; an
             empty list records and counts, and delivers nowhere.
-        loops: "current" watches the loop that runs, "all" every loop that is made while the session is
-            open; by default the current one if one runs, else all.
+        loops: "current" watches the loop that runs, "all" every loop that is made while the session
+            is open; by default the current one if one runs, else all.
         awaits: "suspended" sees awaits that suspend, "all" every one (Python 3.12 and later).
         handle_signals: deliver on SIGTERM before dying of it, where nobody else handles it.
         settings: instead of those of the environment.
@@ -346,7 +346,8 @@ def session(
     )
 
 
-# ------------------------------------------------------------------------------ one line in a client
+# ------------------------------------------------------------------------------ one line in a
+# client
 
 _OFF = Session(enabled=False)
 #: Whether the environment has been seen to leave telemetry off; one look is enough.

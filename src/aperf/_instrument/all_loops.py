@@ -1,7 +1,7 @@
 """Watching every loop that the process makes, without an event-loop policy.
 
-Loops are caught where they are made: in the constructor of asyncio's base class, from which its loops
-derive, and in that of uvloop's, which is imported whenever the program likes.
+Loops are caught where they are made: in the constructor of asyncio's base class, from which its
+loops derive, and in that of uvloop's, which is imported whenever the program likes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import importlib.abc
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 __all__ = ("AllLoops", "exempt")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import weakref
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aperf._recorder import BirthFlag, Kind, StepFlag
 from aperf._recorder._layout import PAIR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ("Job", "watch_executor")
 
@@ -47,7 +49,15 @@ def watch_executor(
 class Job:
     """A function that an executor is to call, and the record of it."""
 
-    __slots__ = ("_function", "_number", "_recorder", "_span", "_span_var", "_submitted_ns", "_task")
+    __slots__ = (
+        "_function",
+        "_number",
+        "_recorder",
+        "_span",
+        "_span_var",
+        "_submitted_ns",
+        "_task",
+    )
 
     def __init__(self, recorder: Any, function: Any, span_var: ContextVar[Any]) -> None:
         self._recorder = recorder

@@ -1,21 +1,23 @@
 """Putting the recorder's hook on event loops, and taking it off again.
 
-The hook shadows two public methods on the loop *instance*; the loop's class, its task factory and its
-tasks stay what they are. Taking off works in any order: whoever put something over ours keeps it, and
-ours becomes a pass-through below it.
+The hook shadows two public methods on the loop *instance*; the loop's class, its task factory and
+its tasks stay what they are. Taking off works in any order: whoever put something over ours keeps
+it, and ours becomes a pass-through below it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aperf._errors import InstrumentationError
 
 from .executor import watch_executor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
 
 __all__ = ("Loops",)
 
@@ -58,9 +60,7 @@ class Loops:
     def __init__(self, recorder: Any, span_var: ContextVar[Any]) -> None:
         self._recorder = recorder
         self._span_var = span_var
-        self._instruments: weakref.WeakKeyDictionary[Any, _Instrument] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._instruments: weakref.WeakKeyDictionary[Any, _Instrument] = weakref.WeakKeyDictionary()
 
     def install(self, loop: Any, session: int) -> None:
         """Watch a loop on behalf of a session; its tasks that live already are adopted.
@@ -74,8 +74,8 @@ class Loops:
         if instrument is None:
             if not hasattr(loop, "__dict__"):
                 raise InstrumentationError(
-                    f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot be"
-                    " watched from outside; use loop.set_task_factory(aperf.task_factory())"
+                    f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot"
+                    " be watched from outside; use loop.set_task_factory(aperf.task_factory())"
                 )
             instrument = self._instruments[loop] = self._instrument(loop)
         instrument.wanted_by.add(session)

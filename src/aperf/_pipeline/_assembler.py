@@ -1,19 +1,18 @@
 """Records become spans: a pure function of what was drained, without clock, thread or environment.
 
-Theory of operation. The records of a task are its birth and its steps, in order. Between two steps lies
-a wait: from the end of the one to the start of the next, of which the last part, from the wake-up on,
-the task was ready and only the loop was busy. So each step closes one await span, and the three times
-busy, ready and waiting are sums of neighbouring differences: they add up to the lifetime to the
-nanosecond, whatever is recorded.
+Theory of operation. The records of a task are its birth and its steps, in order. Between two steps
+lies a wait: from the end of the one to the start of the next, of which the last part, from the
+wake-up on, the task was ready and only the loop was busy. So each step closes one await span, and
+the three times busy, ready and waiting are sums of neighbouring differences: they add up to the
+lifetime to the nanosecond, whatever is recorded.
 
-A row is made for each span as it ends. What a row refers to by index stands in `Tables`; ids are pure
-functions (`aperf._ids`), so nothing has to be remembered of a span once it is a row.
+A row is made for each span as it ends. What a row refers to by index stands in `Tables`; ids are
+pure functions (`aperf._ids`), so nothing has to be remembered of a span once it is a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aperf._ids import AWAITS, CALLS, JOBS, Ids
 from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, BirthFlag, Kind, StepFlag
@@ -22,10 +21,14 @@ from aperf.model import Event, Flag, LongStep, ThreadInfo, TimeAnchor, Unfinishe
 from ._family import Family, Rules
 from ._report import unfinished_tasks
 from ._rows import Rows
-from ._tables import Tables
 from ._totals import CoroutineEntry, Totals
 from ._traces import Live, TaskState, link_to
 from ._user_spans import UserSpans
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._tables import Tables
 
 __all__ = ("Assembler",)
 
@@ -92,7 +95,7 @@ class Assembler:
     # ------------------------------------------------------------------------------------- input
 
     def feed(self, ring: int, data: bytes) -> None:
-        """Take slots of one ring, in order; an event cut at the end is kept until its rest comes."""
+        """Take slots of one ring, in order; an event cut at the end waits for its rest."""
         rest = self._rest.pop(ring, None)
         if rest is not None:
             data = rest + data
@@ -290,9 +293,7 @@ class Assembler:
     def _new_task(self, number: int, ref: int, uncoded: bool, t_ns: int, ring: int) -> TaskState:
         return self._start(number, self.tables.coroutine(ref, uncoded), t_ns, ring)
 
-    def _start(
-        self, number: int, coroutine: CoroutineEntry, t_ns: int, ring: int
-    ) -> TaskState:
+    def _start(self, number: int, coroutine: CoroutineEntry, t_ns: int, ring: int) -> TaskState:
         coroutine.tasks += 1
         self.tasks += 1
         task = self.live[number] = TaskState(number, coroutine, t_ns, ring)
@@ -400,7 +401,7 @@ class Assembler:
     # ----------------------------------------------------------------------------------- segments
 
     def _cut(self, task: TaskState, t_ns: int) -> None:
-        """Deliver what there is of a task and let it go on elsewhere, unless a user span is open."""
+        """Deliver what there is of a task, which goes on elsewhere, unless a user span is open."""
         opener = task.trace.opener
         if task.open or (opener is not None and not opener.closed):
             return
@@ -487,6 +488,6 @@ class Assembler:
         span = self.family.ids.span(task.base, AWAITS + task.awaits)
         waiting_ns = max(0, t_ns - task.since_ns)
         self.rows.add(
-            template, task.trace, span, task.await_parent, task.since_ns, task.since_ns + waiting_ns,
-            flags=Flag.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
+            template, task.trace, span, task.await_parent, task.since_ns,
+            task.since_ns + waiting_ns, flags=Flag.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
         )  # fmt: skip

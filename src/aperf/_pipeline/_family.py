@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from aperf._ids import Ids
 from aperf.model import Flag, TimeAnchor
 
 from ._traces import OpenSpan, TaskState, Trace, link_to
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aperf._ids import Ids
 
 __all__ = ("Family", "Rules")
 
@@ -19,7 +22,8 @@ class Rules:
     """What decides how spans hang together.
 
     Attributes:
-        task_parent: overrides the rules of parentage: "child" of whoever made it, "link" to it, "root".
+        task_parent: overrides the rules of parentage: "child" of whoever made it, "link" to it,
+            "root".
         segment_ns: age from which a trace is cut.
         segment_spans: size from which a trace is cut.
         await_min_ns: shorter awaits count, but are no spans.

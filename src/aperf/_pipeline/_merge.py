@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from aperf._recorder._layout import HEADER, NARROW, PAIR, SLOT, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ("merge", "split")
 
@@ -19,8 +22,8 @@ def split(ring: int, data: bytes, slots: int) -> Iterator[tuple[int, bytes]]:
 def merge(chunks: list[tuple[int, bytes]], slots: int) -> Iterator[tuple[int, bytes]]:
     """Yield what was drained from several rings in the order in which it was written.
 
-    Rings are drained in one go, so whatever an event refers to stands in some chunk of this round or
-    of an earlier one; here it is made to come first.
+    Rings are drained in one go, so whatever an event refers to stands in some chunk of this round
+    or of an earlier one; here it is made to come first.
 
     Args:
         chunks: index of the ring and its slots.

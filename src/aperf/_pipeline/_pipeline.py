@@ -1,11 +1,12 @@
 """The exporter thread: drains the rings and hands their records to the sessions' sinks.
 
-Theory of operation. One daemon thread runs an event loop of its own, which is never instrumented. Its
-background exporter task wakes on the interval, when a ring is half full, or for a command. A round
-drains all rings at once, so that whatever a record refers to has been drained too, and assembles the
-records in slices of `SLICE_NS` with pauses between them: a thread that computes in Python without a
-pause would hold the GIL for 5 ms at a time and multiply the latency of the user's loop. Pauses are left
-out when somebody waits for a flush, and when the rings fill faster than they are read.
+Theory of operation. One daemon thread runs an event loop of its own, which is never instrumented.
+Its background exporter task wakes on the interval, when a ring is half full, or for a command. A
+round drains all rings at once, so that whatever a record refers to has been drained too, and
+assembles the records in slices of `SLICE_NS` with pauses between them: a thread that computes in
+Python without a pause would hold the GIL for 5 ms at a time and multiply the latency of the user's
+loop. Pauses are left out when somebody waits for a flush, and when the rings fill faster than they
+are read.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, Protocol
-
-from aperf.model import Statistics, Summary
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._merge import merge
 from ._report import unfinished_tasks
-from ._sink import Sink
 from ._traces import Live
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from aperf.model import Statistics, Summary
+
+    from ._sink import Sink
 
 __all__ = ("Pipeline", "Source")
 
-#: How long the exporter thread computes at a stretch, and how long it pauses then. Measured beside a
-#: loop with 1 ms timers: no difference with a pause as long as the slice, +50 % p99 with sleep(0).
+#: How long the exporter thread computes at a stretch, and how long it pauses then. Measured beside
+#: a loop with 1 ms timers: no difference with a pause as long as the slice, +50 % p99 with
+#: sleep(0).
 SLICE_NS = 100_000
 PAUSE_S = 100e-6
 #: Slots between two looks at the clock: about 50 µs of assembling.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from aperf.model import CoroutineTotals, Statistics, Summary, UnfinishedTask
 
-from ._tables import Tables
 from ._totals import by_wait_kind
-from ._traces import Live, TaskState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from ._assembler import Assembler
+    from ._tables import Tables
+    from ._traces import Live, TaskState
 
 __all__ = ("summarize", "unfinished_tasks")
 

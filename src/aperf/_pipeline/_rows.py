@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
+from typing import TYPE_CHECKING
 
 from aperf.model import Detail, Link, SpanBatch
 
-from ._tables import Tables
-from ._traces import Notes, TaskState, Trace
+if TYPE_CHECKING:
+    from ._tables import Tables
+    from ._traces import Notes, TaskState, Trace
 
 __all__ = ("Rows",)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aperf.model import (
     Exporter,
@@ -18,9 +17,13 @@ from aperf.model import (
     UnfinishedTask,
 )
 
-from ._assembler import Assembler
 from ._report import summarize
-from ._traces import Live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._assembler import Assembler
+    from ._traces import Live
 
 __all__ = ("Sink",)
 
@@ -31,7 +34,7 @@ BATCH = 4_096
 
 
 class Sink:
-    """One session's end of the pipeline. Used on the exporter thread, except where it says otherwise.
+    """One session's end of the pipeline, used on the exporter thread except where it says so.
 
     Args:
         assembler: turns records into spans.
@@ -57,7 +60,7 @@ class Sink:
         self._complained: set[int] = set()
 
     def start(self) -> None:
-        """Get the exporters ready; one that cannot be is left out (any thread, before records come)."""
+        """Get the exporters ready (any thread, before records come); a failing one is left out."""
         for exporter in list(self.exporters):
             try:
                 exporter.start(self.info)
@@ -103,7 +106,7 @@ class Sink:
     def flush(self, deadline_ns: int) -> bool:
         """Let the exporters deliver what they took, each for a moment; say whether all have."""
         self.deliver(deadline_ns)
-        return all([self._ask(exporter.flush, exporter, deadline_ns) for exporter in self.exporters])
+        return all(self._ask(exporter.flush, exporter, deadline_ns) for exporter in self.exporters)
 
     def renew_anchor(self, monotonic_ns: int, unix_ns: int) -> None:
         """Compare the clocks anew, for traces to come: wall time may have been set."""
@@ -127,7 +130,9 @@ class Sink:
                 exporter.finish(summary)
             except Exception as error:
                 self._complain(exporter, "failed on the summary", error)
-        return all([self._ask(exporter.shutdown, exporter, deadline_ns) for exporter in self.exporters])
+        return all(
+            self._ask(exporter.shutdown, exporter, deadline_ns) for exporter in self.exporters
+        )
 
     def _ask(self, method: Callable[[int], Any], exporter: Exporter, deadline_ns: int) -> bool:
         try:

@@ -5,8 +5,7 @@ Numbers are resolved once, when a record first uses them; afterwards a dictionar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aperf._recorder._layout import Hint
 from aperf.model import Attributes, Category, Template, ThreadInfo
@@ -14,6 +13,9 @@ from aperf.model import Attributes, Category, Template, ThreadInfo
 from ._places import Place, code_attributes, place_of, stacktrace
 from ._totals import CoroutineEntry, SiteEntry
 from ._waits import classify_wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 __all__ = ("Tables",)
 
@@ -122,7 +124,7 @@ class Tables:
     # ------------------------------------------------------------------------------------- others
 
     def user(self, name: int, site: int) -> int:
-        """Return the template of a user span by the numbers of its name and of the site it stands at."""
+        """Return the template of a user span by the numbers of its name and of its site."""
         return self._other(Category.USER, name, site)
 
     def job(self, ref: int, uncoded: bool) -> int:

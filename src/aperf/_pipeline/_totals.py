@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aperf.model import (
     AwaitSite,
@@ -17,7 +16,11 @@ from aperf.model import (
 )
 
 from ._histogram import Histogram
-from ._places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._places import Place
 
 __all__ = ("CoroutineEntry", "LongSteps", "SiteEntry", "Totals")
 

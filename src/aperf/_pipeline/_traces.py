@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aperf.model import AttributeValue, Event, Link, SpanContext
 
-from ._totals import CoroutineEntry
+if TYPE_CHECKING:
+    from ._totals import CoroutineEntry
 
 __all__ = ("Live", "Notes", "OpenSpan", "TaskState", "Trace", "link_to")
 
@@ -22,8 +23,8 @@ class Trace:
         hi: upper half of its id.
         lo: lower half.
         flags: `Flag.SAMPLED` or 0.
-        offset_ns: wall time minus recorder's time; renewed for new traces only, so that the spans of
-            one trace never move against each other.
+        offset_ns: wall time minus recorder's time; renewed for new traces only, so that the spans
+            of one trace never move against each other.
         start_ns: recorder's time of its first span.
         spans: how many it has.
         opener: the user span that started it, if one did.
@@ -31,9 +32,7 @@ class Trace:
 
     __slots__ = ("flags", "hi", "lo", "offset_ns", "opener", "spans", "start_ns")
 
-    def __init__(
-        self, ids: tuple[int, int], flags: int, offset_ns: int, start_ns: int
-    ) -> None:
+    def __init__(self, ids: tuple[int, int], flags: int, offset_ns: int, start_ns: int) -> None:
         self.hi, self.lo = ids
         self.flags = flags
         self.offset_ns = offset_ns
@@ -66,7 +65,7 @@ class Live(NamedTuple):
 
 
 class Notes:
-    """Attributes and events of something that is not finished yet, within OpenTelemetry's limits."""
+    """Attributes and events of something unfinished, within OpenTelemetry's limits."""
 
     __slots__ = ("attributes", "event_attributes", "events", "trace")
 
@@ -100,7 +99,7 @@ class Notes:
             return
         if item:
             before = target.get(key, ())
-            value = (*before, value) if isinstance(before, tuple) else (value,)  # type: ignore[assignment]
+            value = (*before, value) if isinstance(before, tuple) else (value,)
         target[key] = value
 
 
@@ -126,8 +125,8 @@ class OpenSpan(Notes):
 class TaskState(Notes):
     """A live task, or one that ended lately.
 
-    Times are the recorder's. `busy_ns`, `ready_ns` and `waiting_ns` add up to `since_ns - start_ns`,
-    those of the task's earlier segments being counted already.
+    Times are the recorder's. `busy_ns`, `ready_ns` and `waiting_ns` add up to `since_ns -
+    start_ns`, those of the task's earlier segments being counted already.
 
     Attributes:
         id: its number.

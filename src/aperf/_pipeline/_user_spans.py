@@ -91,8 +91,8 @@ class UserSpans:
         task = span.owner if span.owner in self._live else 0
         detail = self._rows.detail(span, [])
         self._rows.add(
-            span.template, span.trace, span.span, span.parent, span.start_ns, max(t_ns, span.start_ns),
-            flags=flags, task=task, thread=span.thread, detail=detail,
+            span.template, span.trace, span.span, span.parent, span.start_ns,
+            max(t_ns, span.start_ns), flags=flags, task=task, thread=span.thread, detail=detail,
         )  # fmt: skip
 
     def event(

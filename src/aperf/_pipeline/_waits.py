@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from aperf._recorder._cold import USER, classify
+from aperf._recorder._codes import USER, classify
 from aperf._recorder._layout import Hint
 
 from ._places import Place, module_of, place_of

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from .._config import pure_python
+from aperf._config import pure_python
+
 from ._cold import Cold
 from ._layout import MAX_PAYLOAD, SLOT, BirthFlag, Hint, Kind, StepFlag, Value
 
@@ -30,7 +32,7 @@ else:
     Recorder = None
     if not pure_python():
         try:
-            from ._core import Recorder
+            Recorder = import_module("aperf._recorder._core").Recorder
         except ImportError:
             pass
     if Recorder is None:

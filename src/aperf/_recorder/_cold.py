@@ -1,4 +1,4 @@
-"""What the recorder asks Python about rarely: once per code object, thread, failure or cancellation.
+"""What the recorder asks Python rarely: once per code object, thread, failure, cancellation.
 
 Both twins call these functions, on the user's thread; the native one so that its C stays small.
 """
@@ -6,21 +6,18 @@ Both twins call these functions, on the user's thread; the native one so that it
 from __future__ import annotations
 
 import sys
-import sysconfig
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from types import CodeType, CoroutineType, FrameType, TracebackType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ._codes import classify, look_through
 from ._layout import MAX_PAYLOAD, Kind, StepFlag
 from ._names import Names
 
-__all__ = ("USER", "WRAPPER", "Cold", "classify", "look_through")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType, TracebackType
 
-#: Bits of `classify`: the program's own code; a coroutine that only runs another one.
-USER: Final = 1
-WRAPPER: Final = 2
+__all__ = ("Cold", "message_of", "traceback_frames")
 
 #: Frames kept of a traceback.
 MAX_TRACEBACK: Final = 32
@@ -28,56 +25,8 @@ MAX_TRACEBACK: Final = 32
 MAX_MESSAGE: Final = 1_024
 
 
-def _library_prefixes() -> tuple[str, ...]:
-    """Return the directories whose code is not the program's own."""
-    paths = sysconfig.get_paths()
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    own = str(Path(__file__).parent.parent)
-    found = {paths[name] for name in names if name in paths} | {own}
-    return tuple(sorted(path.rstrip("/\\") + ("\\" if "\\" in path else "/") for path in found))
-
-
-_LIBRARIES: Final = _library_prefixes()
-_INSTALLED: Final = ("/site-packages/", "\\site-packages\\", "/dist-packages/")
-
-#: Coroutines that only run the one they were given: (qualified name, end of the file's name).
-_WRAPPERS: Final = frozenset(
-    {
-        ("TaskHandle._run_coro", "_tasks.py"),  # anyio 4.16
-        ("TaskGroup._run_wrapped_task", "_asyncio.py"),  # anyio 4.0 to 4.15
-        ("AsyncioInstrumentor.trace_coroutine", "__init__.py"),  # opentelemetry-instrumentation-asyncio
-        ("_wrapped_create_task.<locals>.traced_coro", "patch.py"),  # ddtrace
-    }
-)
-
 #: Callbacks of timers that cancel a task: asyncio.timeout, anyio's cancel scopes, async_timeout.
 _TIMEOUTS: Final = frozenset({"Timeout._on_timeout", "CancelScope._timeout"})
-
-
-def classify(code: CodeType) -> int:
-    """Say whether code is the program's own (neither standard library nor installed), or a wrapper."""
-    filename = code.co_filename
-    bits = 0
-    if (
-        not filename.startswith(("<frozen", *_LIBRARIES))
-        and not any(part in filename for part in _INSTALLED)
-    ):  # fmt: skip
-        bits |= USER
-    if (code.co_qualname, filename.replace("\\", "/").rpartition("/")[2]) in _WRAPPERS:
-        bits |= WRAPPER
-    return bits
-
-
-def look_through(coroutine: Any) -> CodeType | None:
-    """Return the code of the coroutine that a wrapper, not started yet, is going to run."""
-    frame = getattr(coroutine, "cr_frame", None)
-    if frame is None:
-        return None
-    for value in frame.f_locals.values():
-        inner = value if type(value) is CoroutineType else getattr(value, "_coro", None)
-        if type(inner) is CoroutineType:
-            return inner.cr_code
-    return None
 
 
 class _Recorder(Protocol):

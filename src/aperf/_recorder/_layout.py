@@ -1,41 +1,32 @@
-"""What a record looks like in the ring: the contract between the recorder's twins and the drain.
+r"""What a record looks like in the ring: the contract between the recorder's twins and the drain.
 
-An event is 1 to `MAX_SLOTS` consecutive slots of 32 bytes, little-endian, written or dropped as a whole.
-Its first slot is a header::
+An event is 1 to `MAX_SLOTS` consecutive slots of 32 bytes, little-endian, written or dropped as a
+whole. Its first slot is a header::
 
     t_ns u64 | kind u8 | slots u8 | flags u16 | ref u32 | a u64 | b u64
 
-`t_ns` is the recorder's monotonic clock, `ref` the id of a site (see `_sites`) or of a name. Per kind:
+`t_ns` is the recorder's monotonic clock, `ref` the number of a site (see `_py.sites`) or of a name.
+By kind:
 
-======== ================================================================================================
-STEP     t = resume; ref = site of the wait that ended; then, instead of a and b, four u32:
-         task, waker, ready_ns, busy_ns. One slot for one step of a task: the case that must be cheap.
-WIDE     the same where a number needs more than 32 bits: a = task, b = waker; slot 2: ready_ns, busy_ns.
-BIRTH    ref = site of the coroutine's code (UNCODED: a name); a = task, b = creator (0: no task);
-         slot 2: span_owner u64, span_seq u32, name length u32, 16 bytes of the name; then its rest.
-NAME     a = task; slot 2 …: the name (eager tasks, whose name is known after their first step).
-ABANDON  a = task: it was destroyed without ever finishing.
-FAILURE  a = task, ref = site of the traceback; slot 2 …: "type\\0message" in UTF-8.
-MORE     a = task: goes on with the text of the FAILURE before.
-OPEN     a user span begins: a = owner, b = seq, ref = name; slot 2: parent_owner, parent_seq, site, 0.
-CLOSE    it ends: a = owner, b = seq, flags = a set of `CloseFlag`.
-EVENT    something happened in it: a = owner, b = seq, ref = name.
-ATTRIBUTE a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
-JOB      a job of an executor: t = start, a = task that submitted it, b = number of the job,
-         ref = site of the function (UNCODED: a name); slot 2: queue_ns, run_ns, 0, 0.
-CALL     awaits="all": t = start, a = task, b = seq, ref = site; slot 2: duration_ns, parent_seq, 0, 0.
-LOST     a = number of events that found the ring full since the last one that did not.
-======== ================================================================================================
-
-Owners of user spans are tasks, or threads outside of tasks: threads get numbers from the same counter.
-seq 0 is the task's own span: EVENT and ATTRIBUTE may name it. OPEN's parent (0, 0) is none; its parent
-belongs to another owner only outside of tasks, where a thread or callback inherited the context.
-
-Values of attributes: STRING in UTF-8; BOOL in one byte; INT in 8, signed; FLOAT a double; SITE 8 bytes.
-They are padded with zeros, which end a STRING. A sequence begins with a bare ITEM (no type, no value):
-it is empty so far, whatever the key was before; each ITEM with a type then adds an element. The elements
-of one sequence are of one type. An EVENT that the program dates back stands later in the ring than its
-time says.
+* STEP, one step of a task, the case that must be cheap: t = resume, ref = site of the wait that
+  ended; then, instead of a and b, four u32: task, waker, ready_ns, busy_ns.
+* WIDE, the same where a number needs more than 32 bits: a = task, b = waker; slot 2: ready_ns,
+  busy_ns.
+* BIRTH: ref = site of the coroutine's code (UNCODED: a name), a = task, b = creator (0: no task);
+  slot 2: span_owner u64, span_seq u32, length of the name u32, 16 bytes of it; then its rest.
+* NAME: a = task; slot 2 …: the name (eager tasks, whose name is known after their first step).
+* ABANDON: a = task, which was destroyed without ever finishing.
+* FAILURE: a = task, ref = site of the traceback; slot 2 …: "type\\0message" in UTF-8.
+* MORE: a = task; goes on with the text of the FAILURE before.
+* OPEN, a user span begins: a = owner, b = seq, ref = name; slot 2: parent_owner, parent_seq, site.
+* CLOSE, it ends: a = owner, b = seq, flags = 1 failed, 2 cancelled, 4 abandoned.
+* EVENT, something happened in it: a = owner, b = seq, ref = name.
+* ATTRIBUTE: a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
+* JOB, a job of an executor: t = start, a = task that submitted it, b = number of the job, ref =
+  site of the function (UNCODED: a name); slot 2: queue_ns, run_ns.
+* CALL, with awaits="all": t = start, a = task, b = seq, ref = site; slot 2: duration_ns,
+  parent_seq.
+* LOST: a = number of events that found the ring full since the last one that did not.
 """
 
 from __future__ import annotations
@@ -115,7 +106,9 @@ class BirthFlag(enum.IntFlag):
 
     ADOPTED = 1  #: the task lived before it was seen
     UNCODED = 2  #: the coroutine has no code object: `ref` is a name
-    CALLBACK = 4  #: made by a plain callback of a running loop (new connection, timer), not by a task
+    CALLBACK = (
+        4  #: made by a plain callback of a running loop (new connection, timer), not by a task
+    )
 
 
 class CloseFlag(enum.IntFlag):

@@ -23,7 +23,8 @@ class Names:
     def intern(self, text: str) -> int:
         """Return the number of a name.
 
-        Threads may race: `setdefault` is atomic under the GIL, and a number handed out names one text.
+        Threads may race: `setdefault` is atomic under the GIL, and a number handed out names one
+        text.
         """
         number = self._numbers.get(text)
         if number is not None:

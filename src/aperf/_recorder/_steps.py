@@ -1,12 +1,12 @@
 """Recognising the callbacks by which asyncio runs a task.
 
-A C task schedules a `TaskStepMethWrapper` (first step, bare yield, cancellation) or the built-in method
-`task_wakeup`; a Python task schedules bound methods of itself. Everything else is somebody's callback.
+A C task schedules a `TaskStepMethWrapper` (first step, bare yield, cancellation) or the built-in
+method `task_wakeup`; a Python task schedules bound methods of itself. Everything else is somebody's
+callback.
 """
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import tasks
 from typing import Any, Final
 
@@ -18,12 +18,12 @@ C_TASK: Final[type | None] = getattr(tasks, "_CTask", None)
 PY_STEPS: Final = ("_Task__step", "_Task__wakeup", "__step", "__wakeup")
 
 
-class _FakeLoop(asyncio.AbstractEventLoop):
+class _FakeLoop:
     """Catches what a task schedules when it is made."""
 
     callback: Any = None
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> None:
         self.callback = callback
 
     def get_debug(self) -> bool:
@@ -35,7 +35,7 @@ async def _nothing() -> None:
 
 
 def _learn_step_type() -> type | None:
-    """Return the type of the callback that starts a C task; it has no name that could be imported."""
+    """Return the type of the callback that starts a C task; it cannot be imported by name."""
     if C_TASK is None:
         return None
     loop, coroutine = _FakeLoop(), _nothing()

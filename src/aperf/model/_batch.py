@@ -1,9 +1,9 @@
 """Spans in bulk: packed rows that refer to shared tables, and views that read like objects.
 
-An object per span would cost more than all the rest of the pipeline together. So a batch is one flat
-array of unsigned 64-bit integers, `WIDTH` of them per span, and whatever many spans share (names,
-static attributes, threads) stands once in a table and is referred to by its index. `Span` is a view
-of one row, made when somebody asks for it.
+An object per span would cost more than all the rest of the pipeline together. So a batch is one
+flat array of unsigned 64-bit integers, `WIDTH` of them per span, and whatever many spans share
+(names, static attributes, threads) stands once in a table and is referred to by its index. `Span`
+is a view of one row, made when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import enum
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, overload
+from typing import TYPE_CHECKING, Final, overload
 
 from ._span import Attributes, AttributeValue, Category, Event, Link, SpanContext, StatusCode
-from ._wait import WaitKind
+
+if TYPE_CHECKING:
+    from ._wait import WaitKind
 
 __all__ = ("WIDTH", "Column", "Detail", "Flag", "Span", "SpanBatch", "Template", "ThreadInfo")
 
@@ -204,7 +206,7 @@ class Span:
 
     @property
     def task_id(self) -> int | None:
-        """aperf's number of the task it belongs to."""
+        """Aperf's number of the task it belongs to."""
         return self._get(Column.TASK) or None
 
     @property

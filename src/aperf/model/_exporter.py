@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from ._span import Attributes
-from ._statistics import Summary
+if TYPE_CHECKING:
+    from ._span import Attributes
+    from ._statistics import Summary
 
 __all__ = ("ExportResult", "Exporter", "ExporterStatistics", "SessionInfo")
 

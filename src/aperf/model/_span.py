@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 __all__ = (
-    "Attributes",
     "AttributeValue",
+    "Attributes",
     "Category",
     "Event",
     "Link",

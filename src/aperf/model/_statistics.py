@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._wait import WaitKind
+if TYPE_CHECKING:
+    from ._wait import WaitKind
 
 __all__ = (
     "AwaitSite",
@@ -127,13 +128,14 @@ class ExceptionCount:
 class Summary:
     """What a session found out, ready to be shown.
 
-    All durations are in ns. `coroutines` and `await_sites` are sorted by the time they took, longest first.
+    All durations are in ns. `coroutines` and `await_sites` are sorted by the time they took,
+    longest first.
     """
 
     service_name: str = ""
     implementation: str = ""
     duration_ns: int = 0
-    statistics: Statistics = Statistics()
+    statistics: Statistics = field(default_factory=Statistics)
     busy_ns: int = 0
     ready_ns: int = 0
     waiting_ns: int = 0

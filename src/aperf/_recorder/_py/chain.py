@@ -1,8 +1,8 @@
-"""The await chain of a suspended coroutine: which frame awaits which, down to what it all waits for.
+"""The await chain of a suspended coroutine: which frame awaits which, down to the end.
 
-The chain does not change while the task is suspended. Asynchronous generators hide the next hop behind
-helper objects (`async_generator_asend`, `coroutine_wrapper` and their like) that have no attribute for
-it; what they refer to, as the garbage collector sees it, tells.
+The chain does not change while the task is suspended. Asynchronous generators hide the next hop
+behind helper objects (`async_generator_asend`, `coroutine_wrapper` and their like) that have no
+attribute for it; what they refer to, as the garbage collector sees it, tells.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def walk(coroutine: Any) -> Frames:
     """Return the frames of the chain, innermost first, `MAX_FRAMES` at most.
 
     Args:
-        coroutine: what a task runs; objects without frames of their own (Cython) give an empty chain.
+        coroutine: what a task runs; objects without frames of their own (Cython) give an empty
+            chain.
     """
     frames: list[tuple[CodeType, int]] = []
     awaitable = coroutine

@@ -1,29 +1,30 @@
-"""What stands in for `create_task` and `call_soon` on one loop, and for the callbacks that run tasks.
+"""What stands in for a loop's `create_task` and `call_soon`, and for what runs its tasks.
 
-Theory of operation. Every task is made by `loop.create_task` and run by callbacks that it schedules with
-`loop.call_soon`, so two methods of the loop see everything: births, and wake-ups together with whoever
-is running at that moment, the waker. A callback that runs a task is replaced by a `Step`, which takes
-the time, runs it, takes the time again and writes one record. A callback of a future is replaced by a
-`FutureCallback`, which remembers whose end made it run: gather, wait and TaskGroup wake their waiter
-from such a callback, and the task that ended last is the one that woke it.
+Theory of operation. Every task is made by `loop.create_task` and run by callbacks that it schedules
+with `loop.call_soon`, so two methods of the loop see everything: births, and wake-ups together with
+whoever is running at that moment, the waker. A callback that runs a task is replaced by a `Step`,
+which takes the time, runs it, takes the time again and writes one record. A callback of a future is
+replaced by a `FutureCallback`, which remembers whose end made it run: gather, wait and TaskGroup
+wake their waiter from such a callback, and the task that ended last is the one that woke it.
 
-An eager task runs its first step inside `create_task`. Whether it did is known only afterwards, so where
-that is possible the birth is written before the call and the step after it.
+An eager task runs its first step inside `create_task`. Whether it did is known only afterwards, so
+where that is possible the birth is written before the call and the step after it.
 
-Nothing here may raise or keep alive what the program dropped: hence the weak reference to the loop, the
-unbound methods, and the locals that are cleared before an exception passes.
+Nothing here may raise or keep alive what the program dropped: hence the weak reference to the loop,
+the unbound methods, and the locals that are cleared before an exception passes.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .._layout import StepFlag
-from .._steps import task_of
+from aperf._recorder._layout import StepFlag
+from aperf._recorder._steps import task_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .recorder import Entry, Recorder
     from .ring import Ring
 
@@ -34,7 +35,7 @@ MAX_FAULTS = 8
 
 
 def _original(loop: Any, name: str) -> Callable[..., Any]:
-    """Return the method as a function of the loop; what somebody put on the instance before us counts."""
+    """Return the method as a function of the loop; one put on the instance before us counts."""
     previous = vars(loop).get(name)
     if previous is None:
         function: Callable[..., Any] = getattr(type(loop), name)

@@ -1,26 +1,43 @@
-"""The recorder in Python: rings by thread, the live tasks, the tables. The specification of its C twin."""
+"""The recorder in Python: rings by thread, live tasks, tables. Specification of its C twin."""
 
 from __future__ import annotations
 
 import threading
 import time
 from asyncio import Future, events
-from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._cold import USER, WRAPPER, Cold
-from .._layout import BIRTH, HEADER, MAX_TEXT, NARROW, PAIR, SLOT, BirthFlag, Hint, Kind, StepFlag
+from aperf._recorder._codes import USER, WRAPPER
+from aperf._recorder._layout import (
+    BIRTH,
+    HEADER,
+    MAX_TEXT,
+    NARROW,
+    PAIR,
+    SLOT,
+    BirthFlag,
+    Hint,
+    Kind,
+    StepFlag,
+)
+
 from .chain import walk
 from .hook import LoopHook
 from .ring import Ring
 from .sites import Frames, Site, Sites
 from .wrapper import Wrapper
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
+
+    from aperf._recorder._cold import Cold
+
 __all__ = ("Entry", "Recorder")
 
 _32_BITS = 1 << 32
-#: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans only.
+#: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans
+#: only.
 SIDE_RING = 16
 MIN_RING = 64  # slots; several of the largest events
 
@@ -49,7 +66,8 @@ class Entry:
 class Recorder:
     """Writes what happens on loops into rings, and hands the rings out.
 
-    Every method may be called on every thread, `drain` and `sweep` on one at a time. Nothing here blocks.
+    Every method may be called on every thread, `drain` and `sweep` on one at a time. Nothing here
+    blocks.
 
     Args:
         cold: answers rare questions.
@@ -148,7 +166,14 @@ class Recorder:
     # --------------------------------------------------------------------------------------- tasks
 
     def birth(
-        self, number: int, t_ns: int, coroutine: Any, creator: int, name: str, context: Any, flags: int = 0
+        self,
+        number: int,
+        t_ns: int,
+        coroutine: Any,
+        creator: int,
+        name: str,
+        context: Any,
+        flags: int = 0,
     ) -> None:
         """Record that a task was made.
 
@@ -195,7 +220,14 @@ class Recorder:
         self.entries[id(task)] = entry
 
     def born(
-        self, ring: Ring, task: Any, coroutine: Any, number: int, t_ns: int, eager: bool, context: Any
+        self,
+        ring: Ring,
+        task: Any,
+        coroutine: Any,
+        number: int,
+        t_ns: int,
+        eager: bool,
+        context: Any,
     ) -> None:
         """Record what is known of a new task once `create_task` has returned it.
 
@@ -221,7 +253,7 @@ class Recorder:
             self.leave(ring, entry, task, t_ns, 0, 0, StepFlag.EAGER)
 
     def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
-        """Return the entry of a task that is being scheduled: known, being born, or to be adopted."""
+        """Return the entry of a task being scheduled: known, being born, or to be adopted."""
         pending = ring.pending
         if pending is not None and task.get_coro() is pending[0]:
             entry = self.entries.get(id(task))
@@ -268,7 +300,7 @@ class Recorder:
     # --------------------------------------------------------------------------------------- steps
 
     def enter(self, ring: Ring, entry: Entry, task: Any) -> int:
-        """Begin a step; return its start. After a long wait the whole chain is worth its price."""
+        """Begin a step, return its start. After a long wait the whole chain is worth its price."""
         now = self.now_ns()
         ring.current = entry.id
         entry.running = True
@@ -278,7 +310,7 @@ class Recorder:
         return now
 
     def full_site(self, site: int, task: Any) -> int:
-        """Return the site of a suspended task with its whole chain, the awaitable as seen at suspend."""
+        """Return the site of a suspended task with its whole chain of frames."""
         known = self.sites.resolve(site)
         hint, awaited = (known[0], known[1]) if known is not None else (0, None)
         return self.sites.intern(walk(task.get_coro()), awaited, hint | Hint.FULL)
@@ -344,13 +376,19 @@ class Recorder:
         return StepFlag.FAILED
 
     def step(
-        self, ring: Ring, t_ns: int, number: int, site: int, ready_ns: int, busy_ns: int, waker: int, flags: int
+        self,
+        ring: Ring,
+        t_ns: int,
+        number: int,
+        site: int,
+        ready_ns: int,
+        busy_ns: int,
+        waker: int,
+        flags: int,
     ) -> None:
         """Write a STEP, a WIDE one where its numbers are large."""
         if (number | waker | ready_ns | busy_ns) < _32_BITS:
-            first = NARROW.pack(
-                t_ns, Kind.STEP, 1, flags, site, number, waker, ready_ns, busy_ns
-            )
+            first = NARROW.pack(t_ns, Kind.STEP, 1, flags, site, number, waker, ready_ns, busy_ns)
             self.write(ring, first)
         else:
             first = HEADER.pack(t_ns, Kind.WIDE, 2, flags, site, number, waker)
@@ -364,9 +402,7 @@ class Recorder:
         Returns:
             (index of the ring, as in `threads`; the slots), for rings that held something.
         """
-        return [
-            (index, ring.take(slots)) for index, ring in enumerate(self._rings) if ring.used
-        ]
+        return [(index, ring.take(slots)) for index, ring in enumerate(self._rings) if ring.used]
 
     def used(self) -> int:
         """Return how many slots wait in all rings together."""
@@ -377,7 +413,7 @@ class Recorder:
         return sum(ring.dropped for ring in self._rings)
 
     def threads(self) -> list[tuple[int, str]]:
-        """Return identifier and name of the threads that have a ring, in the order of their rings."""
+        """Return identifier and name of each ring's thread, in the order of the rings."""
         return [ring.thread for ring in self._rings]
 
     def intern(self, frames: Frames, awaited: type | None = None, hint: int = 0) -> int:
@@ -428,7 +464,7 @@ def cut(text: str) -> bytes:
 
 
 def callbacks_of(waiter: Any) -> int:
-    """Tell from a future's callbacks what stands behind it (only they tell shield and executors apart)."""
+    """Tell from a future's callbacks what stands behind it: shield or an executor."""
     hint = 0
     for callback in getattr(waiter, "_callbacks", None) or ():
         function = callback[0] if type(callback) is tuple else callback

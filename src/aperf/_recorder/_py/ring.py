@@ -1,12 +1,12 @@
 """A bounded ring of slots with one writer, and a reader that takes what is there.
 
-Writer and reader hold the GIL, so two counters that only grow say everything: `head` counts the slots
-ever written, `tail` those ever read.
+Writer and reader hold the GIL, so two counters that only grow say everything: `head` counts the
+slots ever written, `tail` those ever read.
 """
 
 from __future__ import annotations
 
-from .._layout import HEADER, SLOT, URGENT, Kind
+from aperf._recorder._layout import HEADER, SLOT, URGENT, Kind
 
 __all__ = ("Ring",)
 
@@ -58,7 +58,8 @@ class Ring:
         """Write one event: its first slot, and further slots (padded with zeros to whole slots).
 
         Returns:
-            False when there was no room; the loss is counted and marked in the ring as soon as there is.
+            False when there was no room; the loss is counted and marked in the ring as soon as
+            there is.
         """
         count = first[9]
         head = self.head

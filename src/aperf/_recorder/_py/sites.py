@@ -1,17 +1,20 @@
 """Sites: the places in code that records refer to, each known by a small number.
 
-A site is a sequence of frames, innermost first, each a code object with the offset at which it stands
-(`f_lasti`, -1 for "its beginning"), plus the type of the awaitable at its end and some hints. Whoever
-suspends at the same place again gets the same number, so a record needs four bytes for all of that.
-The table holds strong references to code objects: two of equal content from different files compare
-equal, so they are told apart by address, and an address must not be reused while a record names it.
+A site is a sequence of frames, innermost first, each a code object with the offset at which it
+stands (`f_lasti`, -1 for "its beginning"), plus the type of the awaitable at its end and some
+hints. Whoever suspends at the same place again gets the same number, so a record needs four bytes
+for all of that. The table holds strong references to code objects: two of equal content from
+different files compare equal, so they are told apart by address, and an address must not be reused
+while a record names it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import CodeType
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ("MAX_SITES", "Frames", "Site", "Sites")
 
@@ -56,7 +59,11 @@ class Sites:
 
     def intern(self, frames: Frames, awaited: type | None = None, hint: int = 0) -> int:
         """Return the number of a site, a new one for one not seen before."""
-        key = (hint, id(awaited), *(number for frame in frames for number in (id(frame[0]), frame[1])))
+        key = (
+            hint,
+            id(awaited),
+            *(number for frame in frames for number in (id(frame[0]), frame[1])),
+        )
         number = self._by_key.get(key)
         if number is None:
             if len(self._sites) >= MAX_SITES:

@@ -1,7 +1,8 @@
 """A coroutine that runs another one and records its steps: for loops that cannot be shadowed.
 
-It sees births, steps and what is waited for, but no wake-ups, so time between wake-up and resume counts
-as waiting. Whoever asks for `cr_*` attributes is answered by the coroutine inside (anyio does ask).
+It sees births, steps and what is waited for, but no wake-ups, so time between wake-up and resume
+counts as waiting. Whoever asks for `cr_*` attributes is answered by the coroutine inside (anyio
+does ask).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from asyncio import CancelledError
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from .._layout import StepFlag
+from aperf._recorder._layout import StepFlag
 
 if TYPE_CHECKING:
     from .recorder import Entry, Recorder
@@ -94,9 +95,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
         finally:
             ring.current = before
             now, inside = recorder.now_ns(), self._coroutine
-            recorder.close_step(
-                ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited
-            )
+            recorder.close_step(ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited)
             self = args = awaited = inside = None  # type: ignore[assignment]
 
     def get_coro(self) -> Any:
