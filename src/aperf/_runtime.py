@@ -25,7 +25,7 @@ from ._spans import SPAN_VAR, activate, deactivate, open_span
 from .model import Exporter, SessionInfo, TimeAnchor
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from ._config import Settings
 
@@ -77,17 +77,14 @@ class Runtime:
         deactivate()
 
 
-def _run_unwatched(main: Callable[[], Awaitable[None]]) -> None:
+def _run_unwatched(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with exempt():
         loop = asyncio.SelectorEventLoop()
     try:
-        loop.run_until_complete(_as_coroutine(main))
+        # Named, so that the program's first task is still called Task-1.
+        loop.run_until_complete(loop.create_task(main(), name="aperf-exporter"))
     finally:
         loop.close()
-
-
-async def _as_coroutine(main: Callable[[], Awaitable[None]]) -> None:
-    await main()
 
 
 class Attachment:

@@ -23,7 +23,7 @@ from ._report import unfinished_tasks
 from ._traces import Live
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from aperf.model import Statistics, Summary
 
@@ -74,7 +74,7 @@ class Pipeline:
         *,
         interval_ns: int,
         ring_slots: int,
-        run: Callable[[Callable[[], Awaitable[None]]], None],
+        run: Callable[[Callable[[], Coroutine[Any, Any, None]]], None],
     ) -> None:
         self._source = source
         self._interval_s = interval_ns / 1e9
@@ -185,15 +185,15 @@ class Pipeline:
 
     async def _export(self) -> None:
         """The background exporter task."""
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
+        loop = self._loop = asyncio.get_running_loop()
+        wake = self._wake = asyncio.Event()
         self._ready.set()
         while not self._stopping:
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._interval_s)
-            except TimeoutError:
-                pass
-            self._wake.clear()
+            # Not wait_for: on 3.11 it makes a task, and each uses up one of the names Task-1, Task-2 …
+            timer = loop.call_later(self._interval_s, wake.set)
+            await wake.wait()
+            timer.cancel()
+            wake.clear()
             with self._round:
                 self._drain(paced=True)
 

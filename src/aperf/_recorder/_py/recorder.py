@@ -276,7 +276,9 @@ class Recorder:
             entry = Entry(self.next_id(), now)
             coroutine = task.get_coro()
             self.birth(entry.id, now, coroutine, 0, task.get_name(), None, BirthFlag.ADOPTED)
-            entry.first = not started(coroutine)
+            # One that runs right now has no wait that could end: its next step counts as its first.
+            entry.running = bool(getattr(coroutine, "cr_running", False))
+            entry.first = entry.running or not started(coroutine)
             if not entry.first:
                 entry.site = self.site_of(coroutine, getattr(task, "_fut_waiter", None))
             self.entries[id(task)] = entry
