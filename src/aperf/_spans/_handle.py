@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 from ._node import SPAN_VAR
@@ -132,8 +133,17 @@ class ActiveSpan:
         return f"<{type(self).__name__} {self.name!r} ({self.owner}, {self.seq}): {state}>"
 
 
+class _Inert(ActiveSpan):
+    __slots__ = ()
+
+
 #: What everybody gets while nothing is recorded.
-INERT = ActiveSpan()
+INERT = _Inert()
+
+# Functions written in C, which do not bind: `with` takes 70 ns instead of 200 (CPython 3.11). The
+# second takes what it is given and returns "", which is false, so that exceptions pass.
+_Inert.__enter__ = itertools.repeat(INERT).__next__  # type: ignore[method-assign, assignment]
+_Inert.__exit__ = "".format  # type: ignore[method-assign, assignment]
 
 
 class SpanBlock(ActiveSpan):

@@ -188,7 +188,7 @@ class Recording:
             attributes: more about it.
             time_ns: when, in ns since 1970, or None for now.
         """
-        t_ns = -1 if time_ns is None else self._monotonic(time_ns)
+        t_ns = self._monotonic(time_ns) if isinstance(time_ns, int) else -1
         if self._event(node, name, t_ns):
             self.attributes(node, attributes, Value.OF_EVENT)
 
