@@ -80,6 +80,14 @@ def test_summary_after_traceback(tmp_path: Path) -> None:
     assert "worker" in summary
 
 
+def test_summary_beside_otlp(app: Path) -> None:
+    """The summary comes even if the spans have another destination, and one that is dead."""
+    options = ("--otlp", "http://127.0.0.1:1")
+    outcome = run_aperf("run", *options, "app.py", cwd=app, APERF_SHUTDOWN_TIMEOUT_S="0.2")
+    assert (0, "done\n") == (outcome.code, outcome.stdout)
+    assert "worker" in outcome.stderr
+
+
 def test_no_summary(app: Path) -> None:
     """--summary none leaves stderr to the program."""
     assert (0, "done\n", "") == run_aperf("run", "--summary", "none", "app.py", cwd=app)

@@ -9,7 +9,7 @@ import pytest
 
 import aperf
 from aperf._cli._watch import Watch
-from aperf._config import Settings
+from aperf._config import OtlpSettings, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,10 +46,12 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSession]:
 
 
 def test_arguments(session: FakeSession) -> None:
-    """The session is told to watch all loops, whatever else the settings say."""
-    settings = Settings(service_name="shop")
+    """The session is told to watch all loops, and to print the summary beside what is set."""
+    settings = Settings(service_name="shop", otlp=OtlpSettings())
     with Watch(settings):
+        exporters = session.arguments.pop("exporters")
         assert {"enabled": True, "loops": "all", "settings": settings} == session.arguments
+    assert ["OtlpExporter", "SummaryExporter"] == [type(each).__name__ for each in exporters]
     assert 1 == session.ended
 
 

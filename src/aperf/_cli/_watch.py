@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import aperf
+from aperf._session import default_exporters
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -29,7 +30,10 @@ class Watch:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._session = aperf.session(enabled=True, loops="all", settings=settings)
+        exporters = default_exporters(settings, summary=True)
+        self._session = aperf.session(
+            enabled=True, exporters=exporters, loops="all", settings=settings
+        )
         self._patience_s = settings.shutdown_timeout_ns / 1e9 + _GRACE_S
         self._process = os.getpid()
         self._ending = False
