@@ -15,9 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from aperf._ids import AWAITS, CALLS, JOBS, Ids
-from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, BirthFlag, Kind, StepFlag
-from aperf.model import Event, Flag, LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
+from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, Kind
+from aperf.model import Event, LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
 
+from ._bits import Birth, Row, Step
 from ._family import Family, Rules
 from ._report import unfinished_tasks
 from ._rows import Rows
@@ -35,9 +36,9 @@ __all__ = ("Assembler",)
 #: Ended tasks remembered, so that whom they woke can name them: two generations of this size.
 REMEMBERED: Final = 4_096
 
-_TIMES: Final = int(StepFlag.WAIT_CANCELLED)
-_DONE: Final = int(StepFlag.DONE)
-_FIRST: Final = int(StepFlag.FIRST)
+_WAIT_CANCELLED: Final = Step.WAIT_CANCELLED
+_DONE: Final = Step.DONE
+_FIRST: Final = Step.FIRST
 _STEP: Final = int(Kind.STEP)
 
 
@@ -158,7 +159,7 @@ class Assembler:
             template, entry = self.tables.wait(site)
             entry.waits.add(waiting_ns)
             entry.ready_ns += ready_ns
-            if flags & _TIMES:
+            if flags & _WAIT_CANCELLED:
                 self._note_cancellation(task, waker, flags)
             if gap_ns >= self._await_min_ns:
                 task.awaits += 1
@@ -195,7 +196,7 @@ class Assembler:
         trace = task.trace
         offset = trace.offset_ns
         row_flags = trace.flags
-        if flags & _TIMES or task.losses != self._losses:
+        if flags & _WAIT_CANCELLED or task.losses != self._losses:
             row_flags |= self._await_flags(task, flags)
         link_hi = link_lo = link_span = 0
         if waker and waker != task.id:
@@ -228,30 +229,30 @@ class Assembler:
 
     def _await_flags(self, task: TaskState, flags: int) -> int:
         result = 0
-        if flags & StepFlag.WAIT_CANCELLED:
-            result |= Flag.CANCELLED
-            if flags & StepFlag.BY_TIMEOUT:
-                result |= Flag.TIMEOUT
-            elif flags & StepFlag.BY_CALLBACK:
-                result |= Flag.CALLBACK
+        if flags & Step.WAIT_CANCELLED:
+            result |= Row.CANCELLED
+            if flags & Step.BY_TIMEOUT:
+                result |= Row.TIMEOUT
+            elif flags & Step.BY_CALLBACK:
+                result |= Row.CALLBACK
         if task.losses != self._losses:
             task.losses = self._losses
-            task.flags |= Flag.INCOMPLETE
-            result |= Flag.INCOMPLETE
+            task.flags |= Row.INCOMPLETE
+            result |= Row.INCOMPLETE
         return result
 
     def _note_cancellation(self, task: TaskState, waker: int, flags: int) -> None:
         """Remember who cancelled what the task waited for: it may end by it."""
-        task.flags &= ~(Flag.TIMEOUT | Flag.CALLBACK)
+        task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
         task.cancelled_by = waker
-        if flags & StepFlag.BY_TIMEOUT:
-            task.flags |= Flag.TIMEOUT
-        elif flags & StepFlag.BY_CALLBACK:
-            task.flags |= Flag.CALLBACK
+        if flags & Step.BY_TIMEOUT:
+            task.flags |= Row.TIMEOUT
+        elif flags & Step.BY_CALLBACK:
+            task.flags |= Row.CALLBACK
         by = self.known(waker) if waker else None
-        if by is not None and by.flags & Flag.CANCELLED:
+        if by is not None and by.flags & Row.CANCELLED:
             # A child that was cancelled wakes its parent; who cancelled the child is meant.
-            task.flags |= by.flags & (Flag.TIMEOUT | Flag.CALLBACK)
+            task.flags |= by.flags & (Row.TIMEOUT | Row.CALLBACK)
             if by.cancelled_by != task.id:
                 task.cancelled_by = by.cancelled_by
 
@@ -276,15 +277,15 @@ class Assembler:
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
     ) -> None:
         owner, seq, length, head = BIRTH.unpack_from(payload)
-        task = self._new_task(a, ref, bool(flags & BirthFlag.UNCODED), t_ns, ring)
+        task = self._new_task(a, ref, bool(flags & Birth.UNCODED), t_ns, ring)
         task.name = (head + payload[SLOT:])[:length].decode("utf-8", "replace")
         task.creator = b
-        if flags & BirthFlag.ADOPTED:
-            task.flags |= Flag.ADOPTED
+        if flags & Birth.ADOPTED:
+            task.flags |= Row.ADOPTED
         creator = self.live.get(b) if b else None
         opened = self.users.find(owner, seq) if seq else None
         inherited = (
-            bool(flags & BirthFlag.CALLBACK)
+            bool(flags & Birth.CALLBACK)
             and opened is not None
             and (opened.owner in self.live or opened.start_ns <= self._step_ends.get(ring, 0))
         )
@@ -303,7 +304,7 @@ class Assembler:
     def _unknown(self, number: int, t_ns: int, ring: int) -> TaskState:
         """Make up a task whose birth was lost."""
         task = self._new_task(number, 0, False, t_ns, ring)
-        task.flags |= Flag.ADOPTED | Flag.INCOMPLETE
+        task.flags |= Row.ADOPTED | Row.INCOMPLETE
         self.family.root(task)
         return task
 
@@ -320,7 +321,7 @@ class Assembler:
         task = self.live.get(a)
         if task is not None:
             task.account(t_ns, running=False, first=not task.steps)
-            task.flags |= Flag.UNFINISHED
+            task.flags |= Row.UNFINISHED
             self._end(task, task.since_ns, 0)
 
     def _failure(
@@ -341,21 +342,21 @@ class Assembler:
         """A task is over: its last row, its part of the statistics."""
         del self.live[task.id]
         coroutine = task.coroutine
-        if not task.flags & Flag.UNFINISHED:
+        if not task.flags & Row.UNFINISHED:
             coroutine.finished += 1
             coroutine.lifetimes.add(end_ns - task.born_ns)
-        if flags & StepFlag.EAGER:
-            task.flags |= Flag.EAGER
+        if flags & Step.EAGER:
+            task.flags |= Row.EAGER
         message = ""
-        if flags & StepFlag.FAILED:
+        if flags & Step.FAILED:
             coroutine.errors += 1
-            task.flags |= Flag.ERROR
+            task.flags |= Row.ERROR
             message = self._exception(task, end_ns)
-        if flags & StepFlag.CANCELLED:
+        if flags & Step.CANCELLED:
             coroutine.cancelled += 1
             self._cancelled(task)
         else:
-            task.flags &= ~(Flag.TIMEOUT | Flag.CALLBACK)
+            task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
         self.users.abandon(task, end_ns)
         self._close(task, message)
         self._ended[task.id] = task
@@ -382,8 +383,8 @@ class Assembler:
         return f"{kind}: {message}" if message else kind
 
     def _cancelled(self, task: TaskState) -> None:
-        task.flags |= Flag.CANCELLED
-        if task.flags & (Flag.TIMEOUT | Flag.CALLBACK):
+        task.flags |= Row.CANCELLED
+        if task.flags & (Row.TIMEOUT | Row.CALLBACK):
             return
         by = self.known(task.cancelled_by) if task.cancelled_by else None
         if by is not None:
@@ -395,7 +396,7 @@ class Assembler:
         task.coroutine.add(task.steps, task.busy_ns, task.ready_ns, task.waiting_ns)
         if task.losses != self._losses:
             task.losses = self._losses
-            task.flags |= Flag.INCOMPLETE
+            task.flags |= Row.INCOMPLETE
         self.rows.task(task, message)
 
     # ----------------------------------------------------------------------------------- segments
@@ -406,7 +407,7 @@ class Assembler:
         if task.open or (opener is not None and not opener.closed):
             return
         flags = task.flags
-        task.flags |= Flag.SEGMENT
+        task.flags |= Row.SEGMENT
         self._close(task)
         task.flags = flags
         self.family.next_segment(task, self.live.get(task.creator), t_ns)
@@ -417,7 +418,7 @@ class Assembler:
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
     ) -> None:
         queue_ns, run_ns, _, _ = PAIR.unpack_from(payload)
-        template = self.tables.job(ref, bool(flags & BirthFlag.UNCODED))
+        template = self.tables.job(ref, bool(flags & Birth.UNCODED))
         ids = self.family.ids
         task = self.known(a) if a else None
         if task is not None:
@@ -428,7 +429,7 @@ class Assembler:
             base, parent = ids.base(b, 0), 0
         self.rows.add(
             template, trace, ids.span(base, JOBS + b), parent, t_ns - queue_ns, t_ns + run_ns,
-            flags=Flag.ERROR if flags & StepFlag.FAILED else 0, task=a, busy_ns=run_ns,
+            flags=Row.ERROR if flags & Step.FAILED else 0, task=a, busy_ns=run_ns,
             ready_ns=queue_ns, thread=ring + 1,
         )  # fmt: skip
 
@@ -445,7 +446,7 @@ class Assembler:
         parent = ids.span(task.base, CALLS + parent_seq) if parent_seq else task.span
         self.rows.add(
             self.tables.call(ref), task.trace, number, parent, t_ns, t_ns + duration_ns,
-            flags=Flag.ERROR if flags & StepFlag.FAILED else 0, task=a,
+            flags=Row.ERROR if flags & Step.FAILED else 0, task=a,
         )  # fmt: skip
 
     def _lost(
@@ -461,7 +462,7 @@ class Assembler:
             coroutine = self.tables.copy(known.coroutine, other.tables)
             task = self._start(known.id, coroutine, t_ns, known.ring)
             task.name, task.steps = known.name, 0
-            task.flags |= Flag.ADOPTED
+            task.flags |= Row.ADOPTED
             self.family.root(task)
 
     def finish(self, t_ns: int, live: Iterable[Live]) -> None:
@@ -478,7 +479,7 @@ class Assembler:
             if not (state.running or state.first):
                 self._unfinished_await(task, state.site, t_ns)
             task.account(t_ns, running=state.running, first=state.first)
-            task.flags |= Flag.UNFINISHED
+            task.flags |= Row.UNFINISHED
             self._end(task, task.since_ns, 0)
         self.users.finish(t_ns)
 
@@ -489,5 +490,5 @@ class Assembler:
         waiting_ns = max(0, t_ns - task.since_ns)
         self.rows.add(
             template, task.trace, span, task.await_parent, task.since_ns,
-            task.since_ns + waiting_ns, flags=Flag.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
+            task.since_ns + waiting_ns, flags=Row.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
         )  # fmt: skip

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from aperf.model import Flag, TimeAnchor
-
+from ._bits import Row
 from ._traces import OpenSpan, TaskState, Trace, link_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from aperf._ids import Ids
+    from aperf.model import TimeAnchor
 
 __all__ = ("Family", "Rules")
 
@@ -65,7 +65,7 @@ class Family:
         """
         hi, lo = self.ids.trace(root, segment)
         if flags is None:
-            flags = Flag.SAMPLED if self.rules.sample(hi << 64 | lo, name) else 0
+            flags = Row.SAMPLED if self.rules.sample(hi << 64 | lo, name) else 0
         return Trace((hi, lo), int(flags), self.anchor.unix_ns - self.anchor.monotonic_ns, t_ns)
 
     def root(self, task: TaskState, flags: int | None = None) -> None:

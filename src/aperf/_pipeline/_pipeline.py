@@ -189,7 +189,8 @@ class Pipeline:
         wake = self._wake = asyncio.Event()
         self._ready.set()
         while not self._stopping:
-            # Not wait_for: on 3.11 it makes a task, and each uses up one of the names Task-1, Task-2 …
+            # Not wait_for: on 3.11 it makes a task, and each uses up one of the names Task-1,
+            # Task-2 …
             timer = loop.call_later(self._interval_s, wake.set)
             await wake.wait()
             timer.cancel()

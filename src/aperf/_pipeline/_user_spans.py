@@ -6,11 +6,13 @@ import struct
 from typing import TYPE_CHECKING
 
 from aperf._recorder._layout import PAIR, Value
-from aperf.model import AttributeValue, Flag
 
+from ._bits import Row
 from ._traces import Notes, OpenSpan, TaskState
 
 if TYPE_CHECKING:
+    from aperf.model import AttributeValue
+
     from ._family import Family
     from ._rows import Rows
     from ._tables import Tables
@@ -79,11 +81,11 @@ class UserSpans:
         task = self._live.get(a)
         if task is not None and span in task.open:
             task.open.remove(span)
-        row_flags = Flag.ERROR if flags & _ERROR else Flag(0)
+        row_flags = Row.ERROR if flags & _ERROR else 0
         if flags & _CANCELLED:
-            row_flags |= Flag.CANCELLED
+            row_flags |= Row.CANCELLED
         if flags & _ABANDONED:
-            row_flags |= Flag.UNFINISHED
+            row_flags |= Row.UNFINISHED
         self._finish(span, t_ns, row_flags)
 
     def _finish(self, span: OpenSpan, t_ns: int, flags: int) -> None:
@@ -131,11 +133,11 @@ class UserSpans:
         """Close what a task left open when it ended."""
         for span in reversed(task.open):
             del self._open[span.key]
-            self._finish(span, t_ns, Flag.UNFINISHED)
+            self._finish(span, t_ns, Row.UNFINISHED)
         task.open.clear()
 
     def finish(self, t_ns: int) -> None:
         """Close whatever is open."""
         for span in reversed(list(self._open.values())):
-            self._finish(span, t_ns, Flag.UNFINISHED)
+            self._finish(span, t_ns, Row.UNFINISHED)
         self._open.clear()

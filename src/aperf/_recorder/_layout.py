@@ -85,6 +85,7 @@ class Kind(enum.IntEnum):
 
 
 #: Kinds that may use the last eighth of the ring: without them the others could not be understood.
+#: So may the step that ends a task.
 URGENT: Final = frozenset({Kind.BIRTH, Kind.NAME, Kind.ABANDON, Kind.OPEN, Kind.CLOSE, Kind.LOST})
 
 

@@ -31,8 +31,6 @@ _SUSPENDABLE: Final = (CoroutineType, AsyncGeneratorType, GeneratorType)
 def _hop(awaitable: Any) -> tuple[FrameType | None, Any]:
     """Return the frame of an awaitable, and what it awaits in turn."""
     kind = type(awaitable)
-    if kind is CoroutineType:
-        return awaitable.cr_frame, awaitable.cr_await
     if kind is GeneratorType:
         return awaitable.gi_frame, awaitable.gi_yieldfrom
     if kind is AsyncGeneratorType:
@@ -57,7 +55,10 @@ def walk(coroutine: Any) -> Frames:
     frames: list[tuple[CodeType, int]] = []
     awaitable = coroutine
     for _ in range(MAX_DEPTH):
-        frame, awaitable = _hop(awaitable)
+        if type(awaitable) is CoroutineType:  # nearly always
+            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        else:
+            frame, awaitable = _hop(awaitable)
         if frame is not None:
             frames.append((frame.f_code, frame.f_lasti))
         if awaitable is None:

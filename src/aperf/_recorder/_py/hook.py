@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ("FutureCallback", "LoopHook", "Step")
 
+_WAIT_CANCELLED = int(StepFlag.WAIT_CANCELLED)
 #: A hook that fails this often of its own fault stops watching.
 MAX_FAULTS = 8
 
@@ -113,8 +114,10 @@ class LoopHook:
             flags = 0
             if not waker and args and args[0].cancelled():
                 flags = recorder.cold.canceller()
-            entry = recorder.entry_at_wake(ring, task)
-            return Step(recorder, entry, callback, recorder.now_ns(), waker, flags)
+            entry = recorder.entries.get(id(task))
+            if entry is None or ring.pending is not None:
+                entry = recorder.entry_at_wake(ring, task)
+            return Step(recorder, ring, entry, callback, recorder.now_ns(), waker, flags)
         if waker and len(args) == 1 and _is_done_future(args[0]):
             return FutureCallback(recorder, callback, waker)
         return callback
@@ -137,12 +140,20 @@ def _is_done_future(value: Any) -> bool:
 class Step:
     """Runs one step of a task in place of the original callback, and records it."""
 
-    __slots__ = ("_callback", "_entry", "_flags", "_recorder", "_waker", "_woken_ns")
+    __slots__ = ("_callback", "_entry", "_flags", "_recorder", "_ring", "_waker", "_woken_ns")
 
     def __init__(
-        self, recorder: Recorder, entry: Entry, callback: Any, woken_ns: int, waker: int, flags: int
+        self,
+        recorder: Recorder,
+        ring: Ring,
+        entry: Entry,
+        callback: Any,
+        woken_ns: int,
+        waker: int,
+        flags: int,
     ) -> None:
         self._recorder = recorder
+        self._ring = ring
         self._entry = entry
         self._callback = callback
         self._woken_ns = woken_ns
@@ -170,12 +181,12 @@ class Step:
         try:
             if not recorder.armed or recorder.entries.get(id(task)) is not entry:
                 return self._callback(*args)
-            ring = recorder.ring()
+            ring = self._ring
             before = ring.current
             flags = self._flags
             if args and args[0].cancelled():
-                flags |= StepFlag.WAIT_CANCELLED
-            t_ns = recorder.enter(ring, entry, task)
+                flags |= _WAIT_CANCELLED
+            t_ns = recorder.enter(ring, entry)
             # The first wake-up belongs to the birth: a task is ready from its first moment.
             ready_ns = t_ns - (entry.since_ns if entry.first else self._woken_ns)
             try:

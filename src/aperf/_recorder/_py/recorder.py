@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from asyncio import Future, events
@@ -12,7 +13,6 @@ from aperf._recorder._layout import (
     BIRTH,
     HEADER,
     MAX_TEXT,
-    NARROW,
     PAIR,
     SLOT,
     BirthFlag,
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
 __all__ = ("Entry", "Recorder")
 
-_32_BITS = 1 << 32
+# Plain integers: an operation on an enum costs a microsecond, a step a few of them in all.
+_DONE, _FIRST, _FAILED = int(StepFlag.DONE), int(StepFlag.FIRST), int(StepFlag.FAILED)
+_CANCELLED, _EAGER = int(StepFlag.CANCELLED), int(StepFlag.EAGER)
+_ADOPTED, _UNCODED, _CALLBACK = (
+    int(BirthFlag.ADOPTED),
+    int(BirthFlag.UNCODED),
+    int(BirthFlag.CALLBACK),
+)
+_FULL, _SHIELD, _EXECUTOR = int(Hint.FULL), int(Hint.SHIELD), int(Hint.EXECUTOR)
+_BIRTH, _WIDE = int(Kind.BIRTH), int(Kind.WIDE)
 #: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans
 #: only.
 SIDE_RING = 16
@@ -47,17 +56,19 @@ class Entry:
 
     Attributes:
         id: its number; never 0, never used again.
-        site: where it is suspended, 0 while it runs or before it ran.
+        site: where it was suspended last, 0 before it ran.
+        frames: of the await chain there: it does not change while the task is suspended.
         since_ns: when it was suspended, or born.
         first: whether it has not run yet.
         running: whether it runs right now.
     """
 
-    __slots__ = ("first", "id", "running", "since_ns", "site")
+    __slots__ = ("first", "frames", "id", "running", "since_ns", "site")
 
     def __init__(self, number: int, since_ns: int) -> None:
         self.id = number
         self.site = 0
+        self.frames: Frames = ()
         self.since_ns = since_ns
         self.first = True
         self.running = False
@@ -117,7 +128,7 @@ class Recorder:
         ring: Ring | None = getattr(self._local, "ring", None)
         if ring is None or (loop and ring.slots < self._ring_slots):
             slots = self._ring_slots if loop else max(MIN_RING, self._ring_slots // SIDE_RING)
-            ring = self._local.ring = Ring(slots, self.cold.thread())
+            ring = self._local.ring = Ring(slots, self.cold.thread(), self.cold.half_full)
             self._rings.append(ring)
         return ring
 
@@ -137,17 +148,8 @@ class Recorder:
         """
         t_ns = self.now_ns() if t_ns < 0 else t_ns
         slots = 1 + -(-len(payload) // SLOT)
-        return self.write(
-            self.ring(loop=False), HEADER.pack(t_ns, kind, slots, flags, ref, a, b), payload
-        )
-
-    def write(self, ring: Ring, first: bytes, rest: bytes = b"") -> bool:
-        """Write one event to a ring, and call for the reader when it becomes half full."""
-        written = ring.put(first, rest)
-        if not ring.warned and ring.used * 2 > ring.slots:
-            ring.warned = True
-            self.cold.half_full()
-        return written
+        first = HEADER.pack(t_ns, kind, slots, flags, ref, a, b)
+        return self.ring(loop=False).put(first, payload)
 
     def next_id(self) -> int:
         """Return a number never used before: of a task, of a thread that opens spans, of a job."""
@@ -187,20 +189,20 @@ class Recorder:
             flags: a set of `BirthFlag`.
         """
         if not creator and not flags and events._get_running_loop() is not None:
-            flags |= BirthFlag.CALLBACK
+            flags |= _CALLBACK
         code = code_of(coroutine)
         if code is not None and self.sites.code_bits(code) & WRAPPER:
             code = self.cold.look_through(coroutine) or code
         ref = self.sites.intern(((code, -1),)) if code is not None else 0
         if not ref:
-            flags |= BirthFlag.UNCODED
+            flags |= _UNCODED
             ref = self.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
         owner, seq = self._open_span(context)
         text = cut(name)
         rest = BIRTH.pack(owner, seq, len(text), text[:16]) + text[16:]
         slots = 1 + -(-len(rest) // SLOT)
-        first = HEADER.pack(t_ns, Kind.BIRTH, slots, flags, ref, number, creator)
-        self.write(self.ring(), first, rest)
+        first = HEADER.pack(t_ns, _BIRTH, slots, flags, ref, number, creator)
+        self.ring().put(first, rest)
 
     def _open_span(self, context: Any) -> tuple[int, int]:
         if self.span_var is None:
@@ -250,7 +252,7 @@ class Recorder:
             if not task.done():
                 self.bind(task, entry)
         if eager and (task.done() or started(coroutine)):
-            self.leave(ring, entry, task, t_ns, 0, 0, StepFlag.EAGER)
+            self.leave(ring, entry, task, t_ns, 0, 0, _EAGER)
 
     def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
         """Return the entry of a task being scheduled: known, being born, or to be adopted."""
@@ -275,25 +277,31 @@ class Recorder:
             now = self.now_ns()
             entry = Entry(self.next_id(), now)
             coroutine = task.get_coro()
-            self.birth(entry.id, now, coroutine, 0, task.get_name(), None, BirthFlag.ADOPTED)
+            self.birth(entry.id, now, coroutine, 0, task.get_name(), None, _ADOPTED)
             # One that runs right now has no wait that could end: its next step counts as its first.
             entry.running = bool(getattr(coroutine, "cr_running", False))
             entry.first = entry.running or not started(coroutine)
             if not entry.first:
-                entry.site = self.site_of(coroutine, getattr(task, "_fut_waiter", None))
+                self.suspend(entry, coroutine, getattr(task, "_fut_waiter", None))
             self.entries[id(task)] = entry
         return entry
 
-    def site_of(self, coroutine: Any, waiter: Any) -> int:
-        """Return the site at which a suspended task stands: the innermost frame and the user's.
+    def suspend(self, entry: Entry, coroutine: Any, waiter: Any) -> None:
+        """Note the site at which a task is suspended: the innermost frame and the user's.
 
         What a future's callbacks tell is read only where the frames and the type do not tell it.
         """
-        frames = walk(coroutine)
-        user = next((f for f in frames if self.sites.code_bits(f[0]) & USER), None)
-        hint = callbacks_of(waiter) if type(waiter) is Future and user is frames[0] else 0
-        short = frames[:1] if user is None or user is frames[0] else (frames[0], user)
-        return self.sites.intern(short, None if waiter is None else type(waiter), hint)
+        frames = entry.frames = walk(coroutine)
+        bits, hint = self.sites.code_bits, 0
+        short = frames[:1]
+        for index, frame in enumerate(frames):
+            if bits(frame[0]) & USER:
+                if index:
+                    short = (frames[0], frame)
+                elif type(waiter) is Future:
+                    hint = callbacks_of(waiter)
+                break
+        entry.site = self.sites.intern(short, None if waiter is None else type(waiter), hint)
 
     def live(self) -> list[tuple[int, int, int, bool, bool]]:
         """Return number, site, since_ns, first and running of each live task."""
@@ -301,21 +309,16 @@ class Recorder:
 
     # --------------------------------------------------------------------------------------- steps
 
-    def enter(self, ring: Ring, entry: Entry, task: Any) -> int:
+    def enter(self, ring: Ring, entry: Entry) -> int:
         """Begin a step, return its start. After a long wait the whole chain is worth its price."""
         now = self.now_ns()
         ring.current = entry.id
         entry.running = True
         if not entry.first and now - entry.since_ns >= self.stack_min_ns:
-            full = self.full_site(entry.site, task)
+            hint, awaited, _ = self.sites.resolve(entry.site) or (0, None, ())
+            full = self.sites.intern(entry.frames, awaited, hint | _FULL)
             entry.site = full or entry.site
         return now
-
-    def full_site(self, site: int, task: Any) -> int:
-        """Return the site of a suspended task with its whole chain of frames."""
-        known = self.sites.resolve(site)
-        hint, awaited = (known[0], known[1]) if known is not None else (0, None)
-        return self.sites.intern(walk(task.get_coro()), awaited, hint | Hint.FULL)
 
     def leave(
         self, ring: Ring, entry: Entry, task: Any, t_ns: int, ready_ns: int, waker: int, flags: int
@@ -334,7 +337,7 @@ class Recorder:
         now = self.now_ns()
         coroutine = waiter = None
         if task.done():
-            flags |= StepFlag.DONE | self._outcome(entry, task)
+            flags |= _DONE | self._outcome(entry, task)
         else:
             coroutine = task.get_coro()
             waiter = getattr(task, "_fut_waiter", None)
@@ -355,18 +358,23 @@ class Recorder:
     ) -> None:
         """End a step of whatever is known under this key (see `leave`)."""
         if entry.first:
-            flags |= StepFlag.FIRST
-        if flags & StepFlag.DONE and self.entries.get(id(key)) is entry:
+            flags |= _FIRST
+        if flags & _DONE and self.entries.get(id(key)) is entry:
             del self.entries[id(key)]
-        self.step(ring, t_ns, entry.id, entry.site, ready_ns, now - t_ns, waker, flags)
+        number, busy_ns = entry.id, now - t_ns
+        try:
+            ring.step(t_ns, flags, entry.site, number, waker, ready_ns, busy_ns)
+        except struct.error:  # a number needs more than 32 bits
+            first = HEADER.pack(t_ns, _WIDE, 2, flags, entry.site, number, waker)
+            ring.put(first, PAIR.pack(ready_ns, busy_ns, 0, 0))
         entry.first = entry.running = False
         entry.since_ns = now
-        if not flags & StepFlag.DONE:
-            entry.site = self.site_of(coroutine, waiter)
+        if not flags & _DONE:
+            self.suspend(entry, coroutine, waiter)
 
     def _outcome(self, entry: Entry, task: Any) -> int:
         if task.cancelled():
-            return StepFlag.CANCELLED
+            return _CANCELLED
         # Not task.exception(): that would silence "Task exception was never retrieved".
         error = getattr(task, "_exception", None)
         if error is None:
@@ -375,26 +383,7 @@ class Recorder:
             self.cold.failure(self, entry.id, error)
         finally:
             error = None
-        return StepFlag.FAILED
-
-    def step(
-        self,
-        ring: Ring,
-        t_ns: int,
-        number: int,
-        site: int,
-        ready_ns: int,
-        busy_ns: int,
-        waker: int,
-        flags: int,
-    ) -> None:
-        """Write a STEP, a WIDE one where its numbers are large."""
-        if (number | waker | ready_ns | busy_ns) < _32_BITS:
-            first = NARROW.pack(t_ns, Kind.STEP, 1, flags, site, number, waker, ready_ns, busy_ns)
-            self.write(ring, first)
-        else:
-            first = HEADER.pack(t_ns, Kind.WIDE, 2, flags, site, number, waker)
-            self.write(ring, first, PAIR.pack(ready_ns, busy_ns, 0, 0))
+        return _FAILED
 
     # ------------------------------------------------------------------------------------- reading
 
@@ -472,7 +461,7 @@ def callbacks_of(waiter: Any) -> int:
         function = callback[0] if type(callback) is tuple else callback
         name = getattr(function, "__qualname__", "")
         if name == "shield.<locals>._outer_done_callback":
-            hint |= Hint.SHIELD
+            hint |= _SHIELD
         elif name == "_chain_future.<locals>._call_check_cancel":
-            hint |= Hint.EXECUTOR
+            hint |= _EXECUTOR
     return hint

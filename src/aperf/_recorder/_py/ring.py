@@ -6,9 +6,18 @@ slots ever written, `tail` those ever read.
 
 from __future__ import annotations
 
-from aperf._recorder._layout import HEADER, SLOT, URGENT, Kind
+from typing import TYPE_CHECKING
+
+from aperf._recorder._layout import HEADER, NARROW, SLOT, URGENT, Kind, StepFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ("Ring",)
+
+_STEP = int(Kind.STEP)
+_STEPS = (_STEP, int(Kind.WIDE))
+_DONE = int(StepFlag.DONE)
 
 
 class Ring:
@@ -17,9 +26,11 @@ class Ring:
     Args:
         slots: capacity, a power of two.
         thread: identifier and name of the thread that writes.
+        half_full: called when half of it waits to be read, once until it has been.
     """
 
     __slots__ = (
+        "_half_full",
         "_limit",
         "_lost",
         "_mask",
@@ -35,10 +46,11 @@ class Ring:
         "warned",
     )
 
-    def __init__(self, slots: int, thread: tuple[int, str]) -> None:
+    def __init__(self, slots: int, thread: tuple[int, str], half_full: Callable[[], None]) -> None:
         self.buffer = bytearray(slots * SLOT)
         self.slots = slots
         self.thread = thread
+        self._half_full = half_full
         self._mask = slots - 1
         self._limit = slots - slots // 8  # the last eighth is for what others depend on
         self._lost = 0
@@ -61,9 +73,10 @@ class Ring:
             False when there was no room; the loss is counted and marked in the ring as soon as
             there is.
         """
-        count = first[9]
+        kind, count = first[8], first[9]
+        urgent = kind in URGENT or (kind in _STEPS and first[10] & _DONE)
         head = self.head
-        room = (self.slots if first[8] in URGENT else self._limit) - (head - self.tail)
+        room = (self.slots if urgent else self._limit) - (head - self.tail)
         if self._lost:
             if room < count + 1:
                 return self._drop()
@@ -77,8 +90,36 @@ class Ring:
         for index in range(1, count):
             at = ((head + index) & mask) * SLOT
             buffer[at : at + SLOT] = rest[(index - 1) * SLOT : index * SLOT].ljust(SLOT, b"\0")
-        self.head = head + count
+        self.head = head = head + count
+        if (head - self.tail) * 2 > self.slots and not self.warned:
+            self.warned = True
+            self._half_full()
         return True
+
+    def step(
+        self,
+        t_ns: int,
+        flags: int,
+        site: int,
+        task: int,
+        waker: int,
+        ready_ns: int,
+        busy_ns: int,
+    ) -> None:
+        """Write a STEP: `put` for the one event that is frequent.
+
+        Raises:
+            struct.error: a number does not fit; nothing has been written.
+        """
+        head = self.head
+        if self._lost or flags & _DONE or (head - self.tail) * 2 >= self.slots:
+            self.put(NARROW.pack(t_ns, _STEP, 1, flags, site, task, waker, ready_ns, busy_ns))
+            return
+        at = (head & self._mask) * SLOT
+        NARROW.pack_into(
+            self.buffer, at, t_ns, _STEP, 1, flags, site, task, waker, ready_ns, busy_ns
+        )
+        self.head = head + 1
 
     def _drop(self) -> bool:
         self.dropped += 1

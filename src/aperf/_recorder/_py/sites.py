@@ -59,11 +59,14 @@ class Sites:
 
     def intern(self, frames: Frames, awaited: type | None = None, hint: int = 0) -> int:
         """Return the number of a site, a new one for one not seen before."""
-        key = (
-            hint,
-            id(awaited),
-            *(number for frame in frames for number in (id(frame[0]), frame[1])),
-        )
+        if len(frames) == 1:
+            ((code, at),) = frames
+            key: tuple[int, ...] = (hint, id(awaited), id(code), at)
+        elif len(frames) == 2:
+            (code, at), (outer, outer_at) = frames
+            key = (hint, id(awaited), id(code), at, id(outer), outer_at)
+        else:
+            key = (hint, id(awaited), *(part for code, at in frames for part in (id(code), at)))
         number = self._by_key.get(key)
         if number is None:
             if len(self._sites) >= MAX_SITES:

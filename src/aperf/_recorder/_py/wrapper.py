@@ -76,7 +76,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
             return method(*args)
         ring = recorder.ring()
         before = ring.current
-        t_ns = recorder.enter(ring, entry, self)
+        t_ns = recorder.enter(ring, entry)
         ready_ns = t_ns - entry.since_ns if entry.first else 0
         flags, awaited = StepFlag.DONE, None
         try:
