@@ -1,175 +1,229 @@
-"""Receivers of OTLP/gRPC for tests: a scripted one in this process, and real ones beside it."""
+"""A real OTLP/gRPC receiver that others wrote: Datadog's test agent, from PyPI.
+
+It pins an old opentelemetry-proto, so it lives in an environment of its own, which is made once and
+kept in .nox. Use it with ``from tests.receivers import ddapm``.
+"""
 
 from __future__ import annotations
 
+import base64
+import fcntl
+import json
+import shutil
 import socket
-import threading
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
 
-import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import RetryInfo
-from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
+import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+_HOME = Path(__file__).parents[1] / ".nox" / "ddapm-test-agent"
+_REQUIREMENT = "ddapm-test-agent>=1.20"
+_START_TIMEOUT_S = 60
 
-METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """How the scripted receiver answers one request."""
-
-    code: grpc.StatusCode = grpc.StatusCode.OK
-    delay_s: float = 0
-    retry_after_s: float | None = None
-    rejected_spans: int = 0
-    message: str = ""
+# The environment's proxies are for the outside world.
+_open = build_opener(ProxyHandler({})).open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A request that arrived."""
+class ReceivedLink:
+    """A link as it arrived."""
 
-    spans: Sequence[Span]
-    metadata: dict[str, str | bytes]
-    time_s: float
-    message: ExportTraceServiceRequest
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class ScriptedReceiver:
-    """Answers requests by a script, then with success.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedSpan:
+    """A span as it arrived; ids in hexadecimal, "" for none."""
+
+    name: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    start_ns: int
+    end_ns: int
+    attributes: Mapping[str, Any]
+    links: Sequence[ReceivedLink]
+    events: Sequence[Mapping[str, Any]]
+    status: Mapping[str, Any]
+    flags: int
+    scope: str
+    resource: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestAgent:
+    """A running agent.
 
     Attributes:
-        script: the answers that are still to be given.
-        requests: what arrived, answered with success or not.
-        accepted: the spans of requests that were taken.
+        endpoint: where it takes OTLP/gRPC.
+        http_url: where it shows what it took.
     """
 
-    port: int = 0
-    script: list[Answer] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
-    accepted: list[Span] = field(default_factory=list)
-    max_in_flight: int = 0
-    _in_flight: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    __test__ = False  # its name does not make it a test
 
-    def __call__(self, message: ExportTraceServiceRequest, context: grpc.ServicerContext) -> bytes:
-        """Answer one request."""
-        spans = [
-            span
-            for resource_spans in message.resource_spans
-            for scope_spans in resource_spans.scope_spans
-            for span in scope_spans.spans
-        ]
-        metadata = dict(context.invocation_metadata())
-        with self._lock:
-            answer = self.script.pop(0) if self.script else Answer()
-            now_s = time.monotonic()
-            self.requests.append(
-                Request(spans=spans, metadata=metadata, time_s=now_s, message=message)
-            )
-            self._in_flight += 1
-            self.max_in_flight = max(self.max_in_flight, self._in_flight)
-        try:
-            time.sleep(answer.delay_s)
-            return self._answer(answer, spans, context)
-        finally:
-            with self._lock:
-                self._in_flight -= 1
+    endpoint: str
+    http_url: str
 
-    def _answer(
-        self, answer: Answer, spans: Sequence[Span], context: grpc.ServicerContext
-    ) -> bytes:
-        if answer.retry_after_s is not None:
-            details = _status_with_retry_info(answer)
-            context.set_trailing_metadata((("grpc-status-details-bin", details),))
-        if answer.code is not grpc.StatusCode.OK:
-            context.abort(answer.code, answer.message)
-        with self._lock:
-            self.accepted.extend(spans)
-        response = ExportTraceServiceResponse()
-        if answer.rejected_spans or answer.message:
-            response.partial_success.CopyFrom(
-                ExportTracePartialSuccess(
-                    rejected_spans=answer.rejected_spans, error_message=answer.message
-                )
-            )
-        return response.SerializeToString()
+    def spans_of(self, service: str) -> list[ReceivedSpan]:
+        """Return the spans of a service that have arrived so far."""
+        requests = json.loads(self._get("/test/session/traces"))
+        return [span for span in _spans(requests) if span.resource.get("service.name") == service]
+
+    def clear(self) -> None:
+        """Forget what has arrived."""
+        self._get("/test/session/clear")
+
+    def _get(self, path: str) -> bytes:
+        with _open(self.http_url + path, timeout=20) as response:
+            data: bytes = response.read()
+        return data
 
 
-def _status_with_retry_info(answer: Answer) -> bytes:
-    info, detail = RetryInfo(), AnyMessage()
-    if answer.retry_after_s:
-        info.retry_delay.CopyFrom(Duration(nanos=int(answer.retry_after_s * 1e9)))
-    detail.Pack(info)
-    return bytes(Status(code=answer.code.value[0], details=[detail]).SerializeToString())
+@pytest.fixture(scope="session")
+def ddapm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestAgent]:
+    """Datadog's test agent on free ports of 127.0.0.1."""
+    python = _installed()
+    with _running(python, tmp_path_factory.mktemp("ddapm")) as agent:
+        yield agent
+
+
+# ---------------------------------------------------------------------------------- installing
+
+
+def _installed() -> Path:
+    """Return the interpreter of the agent's environment, which is made if need be."""
+    _HOME.parent.mkdir(exist_ok=True)
+    python, finished = _HOME / "bin" / "python", _HOME / "installed"
+    with _HOME.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several sessions of nox may want it at once
+        if not (python.exists() and finished.exists() and finished.read_text() == _REQUIREMENT):
+            shutil.rmtree(_HOME, ignore_errors=True)
+            _run(sys.executable, "-m", "venv", "--without-pip", str(_HOME))
+            pip = (sys.executable, "-m", "pip", "--python", str(python))
+            _run(*pip, "install", "--quiet", "--disable-pip-version-check", _REQUIREMENT)
+            finished.write_text(_REQUIREMENT)
+    return python
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{command} failed:\n{done.stdout}{done.stderr}"
+
+
+# ---------------------------------------------------------------------------------- running
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
+    return ports
 
 
 @contextmanager
-def scripted_receiver(
-    *script: Answer, credentials: grpc.ServerCredentials | None = None, port: int = 0
-) -> Iterator[ScriptedReceiver]:
-    """Run a gRPC server on 127.0.0.1 that answers as the script says."""
-    receiver = ScriptedReceiver(script=list(script))
-    handler = grpc.unary_unary_rpc_method_handler(
-        receiver, request_deserializer=ExportTraceServiceRequest.FromString
+def _running(python: Path, directory: Path) -> Iterator[TestAgent]:
+    main, grpc, http = _free_ports(3)
+    log = directory / "log.txt"
+    program = "from ddapm_test_agent.agent import main; main()"
+    options = ("--port", main, "--otlp-grpc-port", grpc, "--otlp-http-port", http)
+    command = [str(python), "-c", program, *map(str, options)]
+    with log.open("wb") as output:
+        # It keeps snapshots in the working directory.
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory)
+        try:
+            _wait_for(f"http://127.0.0.1:{main}/info", process, log)
+            _wait_for(f"http://127.0.0.1:{http}/test/session/traces", process, log)
+            yield TestAgent(
+                endpoint=f"http://127.0.0.1:{grpc}", http_url=f"http://127.0.0.1:{http}"
+            )
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        try:
+            with _open(url, timeout=5):
+                return
+        except (URLError, OSError):
+            ended = process.poll() is not None or time.monotonic() > deadline_s
+            assert not ended, f"{url} does not answer:\n{log.read_text()}"
+            time.sleep(0.05)
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def _spans(requests: Sequence[Mapping[str, Any]]) -> Iterator[ReceivedSpan]:
+    """Yield the spans of requests in the JSON form of Protocol Buffers (bytes as base64)."""
+    for request in requests:
+        for resource_spans in request.get("resource_spans", ()):
+            resource = _attributes(resource_spans.get("resource", {}))
+            for scope_spans in resource_spans.get("scope_spans", ()):
+                scope = scope_spans.get("scope", {}).get("name", "")
+                for span in scope_spans.get("spans", ()):
+                    yield _span(span, scope, resource)
+
+
+def _span(span: Mapping[str, Any], scope: str, resource: Mapping[str, Any]) -> ReceivedSpan:
+    return ReceivedSpan(
+        name=span.get("name", ""),
+        trace_id=_hexadecimal(span, "trace_id"),
+        span_id=_hexadecimal(span, "span_id"),
+        parent_span_id=_hexadecimal(span, "parent_span_id"),
+        start_ns=int(span.get("start_time_unix_nano", 0)),
+        end_ns=int(span.get("end_time_unix_nano", 0)),
+        attributes=_attributes(span),
+        links=[
+            ReceivedLink(
+                trace_id=_hexadecimal(link, "trace_id"),
+                span_id=_hexadecimal(link, "span_id"),
+                attributes=_attributes(link),
+            )
+            for link in span.get("links", ())
+        ],
+        events=[
+            {"name": event.get("name", ""), "attributes": _attributes(event)}
+            for event in span.get("events", ())
+        ],
+        status=span.get("status", {}),
+        flags=span.get("flags", 0),
+        scope=scope,
+        resource=resource,
     )
-    service, method = METHOD.strip("/").split("/")
-    with ThreadPoolExecutor(8, "receiver") as pool:
-        server = grpc.server(pool, options=(("grpc.so_reuseport", 0),))
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {method: handler}),)
-        )
-        address = f"127.0.0.1:{port}"
-        if credentials is None:
-            receiver.port = server.add_insecure_port(address)
-        else:
-            receiver.port = server.add_secure_port(address, credentials)
-        server.start()
-        try:
-            yield receiver
-        finally:
-            server.stop(0).wait()
 
 
-@contextmanager
-def black_hole() -> Iterator[int]:
-    """Listen on a port, and never answer."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+def _hexadecimal(message: Mapping[str, Any], field: str) -> str:
+    return base64.b64decode(message.get(field, "")).hex()
 
 
-def refusing_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+def _attributes(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {pair["key"]: _value(pair.get("value", {})) for pair in message.get("attributes", ())}
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20) -> None:
-    """Poll until the condition holds; fail when it does not in time."""
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"{condition} still false after {timeout_s} s"
-        time.sleep(0.01)
-
-
-def certificates() -> Path:
-    """Return the directory of a key and a certificate for localhost, signed by itself."""
-    return Path(__file__).parent / "certificates"
+def _value(value: Mapping[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    if kind == "int_value":  # 64 bits are too much for JSON's numbers
+        return int(content)
+    if kind == "array_value":
+        return [_value(item) for item in content.get("values", ())]
+    return content

@@ -25,7 +25,7 @@ from aperf.model import (
     Template,
     ThreadInfo,
 )
-from tests.receivers import (
+from tests.scripted_receiver import (
     Answer,
     ScriptedReceiver,
     black_hole,

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.receivers import black_hole, refusing_port, scripted_receiver
+from tests.scripted_receiver import black_hole, refusing_port, scripted_receiver
 
 PRELUDE = """
 import atexit, os, sys, time
