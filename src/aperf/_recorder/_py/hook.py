@@ -19,7 +19,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from aperf._recorder._layout import StepFlag
+from aperf._recorder._layout import Kind, StepFlag
 from aperf._recorder._steps import task_of
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ("FutureCallback", "LoopHook", "Step")
 
 _WAIT_CANCELLED = int(StepFlag.WAIT_CANCELLED)
-#: A hook that fails this often of its own fault stops watching.
-MAX_FAULTS = 8
 
 
 def _original(loop: Any, name: str) -> Callable[..., Any]:
@@ -69,21 +67,34 @@ class LoopHook:
             return self._create_task(loop, coro, **kwargs)
         ring = recorder.ring()
         before = ring.pending, ring.current
-        number, t_ns = recorder.next_id(), recorder.now_ns()
-        ring.pending = (coro, number, before[1], t_ns)
+        number, t_ns, task = recorder.next_id(), recorder.now_ns(), None
         try:
-            eager = bool(kwargs.get("eager_start")) or loop.get_task_factory() is not None  # type: ignore[union-attr]
-            if eager:
-                context = kwargs.get("context")
-                recorder.birth(number, t_ns, coro, before[1], "", context)
-                ring.current = number
+            eager = self._prepare(ring, loop, coro, number, t_ns, kwargs)
+        except Exception:
+            self._fault()
+            return self._create_task(loop, coro, **kwargs)  # to be adopted at its first wake-up
+        try:
             task = self._create_task(loop, coro, **kwargs)
-            ring.pending, ring.current = before
-            self._born(ring, task, coro, number, t_ns, eager, kwargs)
             return task
         finally:
             ring.pending, ring.current = before
+            if task is not None:
+                self._born(ring, task, coro, number, t_ns, eager, kwargs)
+            elif eager:
+                recorder.put(Kind.ABANDON, 0, 0, number, 0)
             loop = coro = task = kwargs = None  # type: ignore[assignment]
+
+    def _prepare(
+        self, ring: Ring, loop: Any, coro: Any, number: int, t_ns: int, kwargs: Any
+    ) -> bool:
+        """Record a birth before the call if the task may run a step in it; say whether it may."""
+        eager = bool(kwargs.get("eager_start")) or loop.get_task_factory() is not None
+        creator = ring.current
+        if eager:
+            self._recorder.birth(number, t_ns, coro, creator, "", kwargs.get("context"))
+            ring.current = number
+        ring.pending = (coro, number, creator, t_ns)
+        return eager
 
     def _born(
         self, ring: Ring, task: Any, coro: Any, number: int, t_ns: int, eager: bool, kwargs: Any
@@ -117,14 +128,14 @@ class LoopHook:
             entry = recorder.entries.get(id(task))
             if entry is None or ring.pending is not None:
                 entry = recorder.entry_at_wake(ring, task)
-            return Step(recorder, ring, entry, callback, recorder.now_ns(), waker, flags)
+            return Step(recorder, entry, callback, recorder.now_ns(), waker, flags)
         if waker and len(args) == 1 and _is_done_future(args[0]):
             return FutureCallback(recorder, callback, waker)
         return callback
 
     def _fault(self) -> None:
         self._recorder.fault()
-        if self._recorder.internal_errors >= MAX_FAULTS:
+        if not self._recorder.armed:
             self.armed = False
 
     def adopt(self, task: Any) -> None:
@@ -133,27 +144,19 @@ class LoopHook:
 
 
 def _is_done_future(value: Any) -> bool:
-    done = getattr(value, "_asyncio_future_blocking", None)
-    return done is not None and bool(value.done())
+    # As asyncio.isfuture() does, by the type: objects that invent attributes do not count.
+    return hasattr(type(value), "_asyncio_future_blocking") and bool(value.done())
 
 
 class Step:
     """Runs one step of a task in place of the original callback, and records it."""
 
-    __slots__ = ("_callback", "_entry", "_flags", "_recorder", "_ring", "_waker", "_woken_ns")
+    __slots__ = ("_callback", "_entry", "_flags", "_recorder", "_waker", "_woken_ns")
 
     def __init__(
-        self,
-        recorder: Recorder,
-        ring: Ring,
-        entry: Entry,
-        callback: Any,
-        woken_ns: int,
-        waker: int,
-        flags: int,
+        self, recorder: Recorder, entry: Entry, callback: Any, woken_ns: int, waker: int, flags: int
     ) -> None:
         self._recorder = recorder
-        self._ring = ring
         self._entry = entry
         self._callback = callback
         self._woken_ns = woken_ns
@@ -181,14 +184,18 @@ class Step:
         try:
             if not recorder.armed or recorder.entries.get(id(task)) is not entry:
                 return self._callback(*args)
-            ring = self._ring
-            before = ring.current
-            flags = self._flags
-            if args and args[0].cancelled():
-                flags |= _WAIT_CANCELLED
-            t_ns = recorder.enter(ring, entry)
-            # The first wake-up belongs to the birth: a task is ready from its first moment.
-            ready_ns = t_ns - (entry.since_ns if entry.first else self._woken_ns)
+            ring, flags = recorder.ring(), self._flags
+            before, t_ns, ready_ns = ring.current, 0, 0
+            try:
+                if args and args[0].cancelled():
+                    flags |= _WAIT_CANCELLED
+                t_ns = recorder.enter(ring, entry)
+                # The first wake-up belongs to the birth: a task is ready from its first moment.
+                ready_ns = t_ns - (entry.since_ns if entry.first else self._woken_ns)
+            except Exception:
+                recorder.fault()
+                ring.current = before
+                return self._callback(*args)
             try:
                 return self._callback(*args)
             finally:

@@ -59,6 +59,7 @@ class Sites:
 
     def intern(self, frames: Frames, awaited: type | None = None, hint: int = 0) -> int:
         """Return the number of a site, a new one for one not seen before."""
+        frames = frames[:MAX_FRAMES]
         if len(frames) == 1:
             ((code, at),) = frames
             key: tuple[int, ...] = (hint, id(awaited), id(code), at)
@@ -73,7 +74,7 @@ class Sites:
                 return 0
             number = self._by_key[key] = self._next
             self._next += 1
-            self._sites[number] = (key, (hint, awaited, frames[:MAX_FRAMES]))
+            self._sites[number] = (key, (hint, awaited, frames))
         self._last_used[number] = self._epoch
         return number
 

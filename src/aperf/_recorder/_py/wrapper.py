@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ("Wrapper",)
 
+# Plain integers: see recorder.py.
+_DONE = int(StepFlag.DONE)
+_CANCELLED = _DONE | int(StepFlag.CANCELLED)
+_FAILED = _DONE | int(StepFlag.FAILED)
+
 
 class Wrapper(Coroutine[Any, Any, Any]):
     """Stands in for a coroutine.
@@ -78,25 +83,31 @@ class Wrapper(Coroutine[Any, Any, Any]):
         before = ring.current
         t_ns = recorder.enter(ring, entry)
         ready_ns = t_ns - entry.since_ns if entry.first else 0
-        flags, awaited = StepFlag.DONE, None
+        flags, awaited, failure = _DONE, None, None
         try:
             awaited = method(*args)
-            flags = StepFlag(0)
+            flags = 0
             return awaited
         except StopIteration:
             raise
         except CancelledError:
-            flags |= StepFlag.CANCELLED
+            flags = _CANCELLED
             raise
         except BaseException as error:
-            flags |= StepFlag.FAILED
-            recorder.cold.failure(recorder, entry.id, error)
+            flags, failure = _FAILED, error
             raise
         finally:
             ring.current = before
-            now, inside = recorder.now_ns(), self._coroutine
-            recorder.close_step(ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited)
-            self = args = awaited = inside = None  # type: ignore[assignment]
+            try:
+                if failure is not None:
+                    recorder.cold.failure(recorder, entry.id, failure)
+                inside, now = self._coroutine, recorder.now_ns()
+                recorder.close_step(
+                    ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited
+                )
+            except Exception:
+                recorder.fault()
+            self = args = awaited = inside = failure = None  # type: ignore[assignment]
 
     def get_coro(self) -> Any:
         """Return the coroutine inside."""
