@@ -27,7 +27,7 @@ def native_core() -> list[Extension]:
         return []
     debug = os.environ.get("APERF_EXTENSION_DEBUG") == "1"
     extra = shlex.split(os.environ.get("APERF_EXTENSION_CFLAGS", ""))
-    flags = ["-std=c11", "-Wall", "-Wextra"]
+    flags = ["-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"]
     flags += ["-O0", "-g3", "-UNDEBUG"] if debug else ["-O3"]
     if mode == "require":
         flags.append("-Werror")  # not for users: their newer compiler may know more warnings

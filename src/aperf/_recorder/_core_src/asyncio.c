@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* ---------------------------------------------------------------------------------- asking by name */
+/* ---------------------------------------------------------------------------------- asking by name
+ */
 
 int
 asyncio_ask_bool(PyObject *future, const char *method)
@@ -32,7 +33,21 @@ asyncio_ask(PyObject *task, const char *name, bool call)
     return value;
 }
 
-/* ------------------------------------------------------------------------------------ the C types */
+int
+asyncio_loop_runs(const Asyncio *asyncio)
+{
+    PyObject *loop = PyObject_CallNoArgs(asyncio->running_loop);
+    if (loop == NULL) {
+        return -1;
+    }
+    Py_DECREF(loop);
+    return loop != Py_None;
+}
+
+/* ------------------------------------------------------------------------------------ the C types
+ */
+
+#define STEPS "aperf._recorder._steps"
 
 /* Returns what a type itself holds under a name, borrowed; NULL unless it is of this kind. */
 static PyObject *
@@ -65,21 +80,32 @@ find_method(PyTypeObject *type, const char *name)
 }
 
 static int
-import_type(PyObject *module, const char *name, PyTypeObject **type)
+import_object(const char *module_name, const char *name, PyObject **object)
 {
-    PyObject *value = PyObject_GetAttrString(module, name);
-    if (value == NULL) {
+    PyObject *module = PyImport_ImportModule(module_name);
+    *object = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+    Py_XDECREF(module);
+    return *object == NULL ? -1 : 0;
+}
+
+/* Imports a type from _steps; None, for asyncio without its C module, leaves NULL. */
+static int
+import_type(const char *name, PyTypeObject **type)
+{
+    PyObject *value;
+    if (import_object(STEPS, name, &value) < 0) {
         return -1;
     }
     if (!PyType_Check(value)) {
-        Py_DECREF(value); /* None: asyncio runs without its C module */
+        Py_DECREF(value);
         return 0;
     }
     *type = (PyTypeObject *)value;
     return 0;
 }
 
-/* Finds the functions, or gives up on the C types altogether: all or nothing keeps callers simple. */
+/* Finds the functions, or gives up on the C types altogether: all or nothing keeps callers simple.
+ */
 static void
 find_functions(Asyncio *asyncio)
 {
@@ -105,31 +131,19 @@ find_functions(Asyncio *asyncio)
 int
 asyncio_init(Asyncio *asyncio)
 {
-    PyObject *exceptions = NULL;
-    PyObject *steps = PyImport_ImportModule("aperf._recorder._steps");
-    if (steps == NULL || import_type(steps, "C_TASK", &asyncio->task) < 0 ||
-        import_type(steps, "STEP_TYPE", &asyncio->step) < 0 ||
-        import_type(steps, "PY_TASK", &asyncio->py_task) < 0) {
-        goto fail;
+    if (import_type("C_TASK", &asyncio->task) < 0 || import_type("STEP_TYPE", &asyncio->step) < 0 ||
+        import_type("PY_TASK", &asyncio->py_task) < 0 ||
+        import_object(STEPS, "task_of", &asyncio->task_of) < 0 ||
+        import_object("asyncio.events", "_get_running_loop", &asyncio->running_loop) < 0 ||
+        import_object("asyncio", "CancelledError", &asyncio->cancelled_error) < 0) {
+        return -1;
     }
-    asyncio->task_of = PyObject_GetAttrString(steps, "task_of");
-    exceptions = PyImport_ImportModule("asyncio.exceptions");
-    if (asyncio->task_of == NULL || exceptions == NULL) {
-        goto fail;
-    }
-    asyncio->cancelled_error = PyObject_GetAttrString(exceptions, "CancelledError");
-    if (asyncio->cancelled_error == NULL) {
-        goto fail;
+    asyncio->future_mark = PyUnicode_InternFromString("_asyncio_future_blocking");
+    if (asyncio->future_mark == NULL) {
+        return -1;
     }
     find_functions(asyncio);
-    Py_DECREF(exceptions);
-    Py_DECREF(steps);
     return 0;
-
-fail:
-    Py_XDECREF(exceptions);
-    Py_XDECREF(steps);
-    return -1;
 }
 
 int
@@ -140,6 +154,7 @@ asyncio_traverse(Asyncio *asyncio, visitproc visit, void *arg)
     Py_VISIT(asyncio->step);
     Py_VISIT(asyncio->py_task);
     Py_VISIT(asyncio->task_of);
+    Py_VISIT(asyncio->running_loop);
     Py_VISIT(asyncio->cancelled_error);
     return 0;
 }
@@ -152,10 +167,13 @@ asyncio_clear(Asyncio *asyncio)
     Py_CLEAR(asyncio->step);
     Py_CLEAR(asyncio->py_task);
     Py_CLEAR(asyncio->task_of);
+    Py_CLEAR(asyncio->running_loop);
     Py_CLEAR(asyncio->cancelled_error);
+    Py_CLEAR(asyncio->future_mark);
 }
 
-/* -------------------------------------------------------------------------------------- callbacks */
+/* -------------------------------------------------------------------------------------- callbacks
+ */
 
 static PyObject *
 task_to_wake(Asyncio *asyncio, PyObject *callback)
@@ -202,7 +220,8 @@ asyncio_task_of(Asyncio *asyncio, PyObject *callback)
     return NULL;
 }
 
-/* ------------------------------------------------------------------------- what only a look tells */
+/* ------------------------------------------------------------------------- what only a look tells
+ */
 
 static int
 stop_at_name(PyObject *object, void *found)
@@ -286,13 +305,10 @@ asyncio_is_done_future(const Asyncio *asyncio, PyObject *object)
         return asyncio_bool(asyncio->done, object);
     }
     /* asyncio.isfuture() asks the type likewise: objects that invent attributes do not count. */
-    PyObject *mark = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_asyncio_future_blocking");
-    if (mark == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
-            return -1;
-        }
-        PyErr_Clear();
-        return 0;
+    PyObject *mark = NULL;
+    int found = optional_attr((PyObject *)Py_TYPE(object), asyncio->future_mark, &mark);
+    if (found <= 0) {
+        return found;
     }
     Py_DECREF(mark);
     return asyncio_ask_bool(object, "done");

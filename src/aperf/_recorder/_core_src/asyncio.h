@@ -1,8 +1,8 @@
 /* Reading asyncio's futures and tasks, and recognising the callbacks by which tasks run.
  *
- * Objects of the C types are read through their own getters and methods, found once and called without
- * the attribute machinery: 3 ns instead of 30. All others, among them tasks in Python, are asked
- * by name. See ../_steps.py for the callbacks.
+ * Objects of the C types are read through their own getters and methods, found once and called
+ * without the attribute machinery: 3 ns instead of 30. All others, among them tasks in Python, are
+ * asked by name. See ../_steps.py for the callbacks.
  */
 #ifndef APERF_ASYNCIO_H
 #define APERF_ASYNCIO_H
@@ -17,8 +17,10 @@ typedef struct {
     PyTypeObject *step;    /* of the callbacks that start tasks: it has no name to be imported by */
     PyTypeObject *py_task; /* asyncio.tasks._PyTask */
     PyObject *task_of;     /* _steps.task_of */
+    PyObject *running_loop; /* asyncio.events._get_running_loop */
     PyObject *cancelled_error;
-    PyMethodDef *wakeup; /* of task_wakeup, once seen */
+    PyObject *future_mark; /* the attribute by which types say that they are futures */
+    PyMethodDef *wakeup;   /* of task_wakeup, once seen */
     getter get_coro;
     getter get_waiter;
     getter get_exception;
@@ -34,8 +36,8 @@ void asyncio_clear(Asyncio *asyncio);
 /* Returns the task that a callback would run; NULL without an exception for somebody's callback. */
 PyObject *asyncio_task_of(Asyncio *asyncio, PyObject *callback);
 
-/* The text of asyncio's own unformatted default name, without making asyncio format and keep it (300
- * ns): number N of "Task-N", 0 if the name must be asked for. */
+/* The text of asyncio's own unformatted default name, without making asyncio format and keep it
+ * (300 ns): number N of "Task-N", 0 if the name must be asked for. */
 unsigned long long asyncio_default_name(const Asyncio *asyncio, PyObject *task);
 
 /* What a future's callbacks tell of what stands behind it, a set of Hint. */
@@ -85,6 +87,9 @@ asyncio_cancelled(const Asyncio *asyncio, PyObject *future)
     return asyncio_is_c_future(asyncio, future) ? asyncio_bool(asyncio->cancelled, future)
                                                 : asyncio_ask_bool(future, "cancelled");
 }
+
+/* Says whether a loop runs on this thread; -1 with an exception set. */
+int asyncio_loop_runs(const Asyncio *asyncio);
 
 /* Returns the coroutine of a task, a new reference. */
 static inline PyObject *

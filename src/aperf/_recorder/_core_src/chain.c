@@ -6,8 +6,8 @@
 /* A chain longer than this is not followed further: recursion gone wild, or a cycle. */
 #define MAX_DEPTH 1000
 
-/* Asynchronous generators hide the next hop behind helper objects that have no attribute for it. They
- * are told by name, since Python exports none of their types. */
+/* Asynchronous generators hide the next hop behind helper objects that have no attribute for it.
+ * They are told by name, since Python exports none of their types. */
 static bool
 is_helper(PyObject *object)
 {

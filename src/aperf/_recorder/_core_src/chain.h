@@ -4,8 +4,8 @@
 
 #include "sites.h"
 
-/* Innermost frame first, MAX_FRAMES at most. Code objects are borrowed from the coroutine, whose chain
- * does not change while it is suspended. */
+/* Innermost frame first, MAX_FRAMES at most. Code objects are borrowed from the coroutine, whose
+ * chain does not change while it is suspended. */
 typedef struct {
     int length;
     Frame frames[MAX_FRAMES];

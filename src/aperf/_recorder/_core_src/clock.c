@@ -1,3 +1,5 @@
+#define _POSIX_C_SOURCE 199309L /* clock_gettime, under -std=c11 */
+
 #include "clock.h"
 
 #include <time.h>
@@ -39,7 +41,8 @@ counter_is_invariant(void)
     return __get_cpuid(0x80000007, &eax, &ebx, &ecx, &edx) && (edx & 1u << 8);
 }
 
-/* Reads both clocks at the same moment: the best of three attempts, since any can be interrupted. */
+/* Reads both clocks at the same moment: the best of three attempts, since any can be interrupted.
+ */
 static Reading
 read_both(void)
 {

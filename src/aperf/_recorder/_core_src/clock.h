@@ -1,11 +1,11 @@
-/* The clock: system time that only goes forward, read from the processor's counter where that can be
- * trusted.
+/* The clock: system time that only goes forward, read from the processor's counter where that can
+ * be trusted.
  *
  * Reading the counter takes 10 ns where clock_gettime takes 26, and a suspension needs the time
  * thrice. It is trusted where the processor says that it runs at a constant rate in all states. Its
- * rate is learnt by comparing it with CLOCK_MONOTONIC, and corrected from then on at least every 2^32
- * ticks (1 to 4 s) and at each drain, so that both stay within microseconds of each other: other
- * parts of aperf use time.monotonic_ns().
+ * rate is learnt by comparing it with CLOCK_MONOTONIC, and corrected from then on at least every
+ * 2^32 ticks (1 to 4 s) and at each drain, so that both stay within microseconds of each other:
+ * other parts of aperf use time.monotonic_ns().
  *
  * Whoever reads the clock holds the GIL, hence no atomics.
  */
@@ -31,9 +31,9 @@ typedef enum {
 
 typedef struct {
     ClockMode mode;
-    uint64_t ticks; /* the counter at the last comparison */
-    int64_t ns;     /* our time at the last comparison */
-    uint64_t rate;  /* ns per tick since then, times 2^32 */
+    uint64_t ticks;  /* the counter at the last comparison */
+    int64_t ns;      /* our time at the last comparison */
+    uint64_t rate;   /* ns per tick since then, times 2^32 */
     int64_t true_ns; /* CLOCK_MONOTONIC at the last comparison */
 } Clock;
 

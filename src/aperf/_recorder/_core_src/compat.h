@@ -64,7 +64,8 @@ give_raised(PyObject *exception)
     PyErr_SetRaisedException(exception);
 #else
     if (exception != NULL) {
-        PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+        PyErr_Restore(Py_NewRef(Py_TYPE(exception)), exception,
+                      PyException_GetTraceback(exception));
     }
 #endif
 }

@@ -1,8 +1,8 @@
 /* The live tasks, by address.
  *
- * An address is reused as soon as its task is gone, so an entry has a number as well, which is never
- * used again. Entries live in slabs that are kept until the recorder goes: a Step may hold on to its
- * entry's address, and sees by the number whether it is still the same task's.
+ * An address is reused as soon as its task is gone, so an entry has a number as well, which is
+ * never used again. Entries live in slabs that are kept until the recorder goes: a Step may hold on
+ * to its entry's address, and sees by the number whether it is still the same task's.
  *
  * 32 bytes per entry and 16 to 32 in the table: at most 64 for a live task.
  */
@@ -16,7 +16,7 @@
 
 typedef struct Entry {
     union {
-        const void *key;         /* the task's address; not a reference */
+        const void *key; /* the task's address; not a reference */
         struct Entry *next_free;
     };
     uint64_t id;      /* 0: free */

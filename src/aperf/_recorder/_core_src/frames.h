@@ -1,8 +1,8 @@
 /* Frames of suspended coroutines, generators and asynchronous generators, by version of Python.
  *
  * The only place that knows the interpreter's structures, whose layout comes from the headers it is
- * compiled with. Asking through attributes takes 300 ns for a chain of three; this takes 20. Versions
- * not known here are asked through attributes.
+ * compiled with. Asking through attributes takes 300 ns for a chain of three; this takes 20.
+ * Versions not known here are asked through attributes.
  *
  *   suspended_frame(object, frame)   fills in code and offset; false: it has no frame any more
  *   suspended_await(object)          what it awaits, NULL for nothing
@@ -26,7 +26,7 @@ is_suspendable(PyObject *object)
 
 #if PY_VERSION_HEX < 0x030E0000 && !defined(APERF_UNKNOWN_FRAMES)
 
-#    define Py_BUILD_CORE_MODULE 1
+#    define Py_BUILD_CORE 1 /* for the headers in internal/ */
 #    include <internal/pycore_frame.h>
 
 static inline PyObject *
@@ -63,8 +63,9 @@ is_in_await(PyGenObject *generator, _PyInterpreterFrame *frame)
     if (generator->gi_frame_state != FRAME_SUSPENDED) {
         return false;
     }
-    /* It stands at YIELD_VALUE, which RESUME follows: 1 after `yield`, 2 after `yield from`, 3 after
-     * `await`. Not asked is whether it is RESUME, for a tracer may have put another code there. */
+    /* It stands at YIELD_VALUE, which RESUME follows: 1 after `yield`, 2 after `yield from`, 3
+     * after `await`. Not asked is whether it is RESUME, for a tracer may have put another code
+     * there. */
 #        if PY_VERSION_HEX >= 0x030C0000
     return frame->prev_instr[1].op.arg >= 2;
 #        else

@@ -21,10 +21,10 @@ enum Kind {
 };
 
 /* Kinds that may use the last eighth of the ring: without them the others could not be understood.
- */
+ * So may the step that ends a task. */
 #define URGENT_KINDS                                                                               \
-    (1u << KIND_BIRTH | 1u << KIND_NAME | 1u << KIND_ABANDON | 1u << KIND_OPEN | 1u << KIND_CLOSE |  \
-     1u << KIND_LOST)
+    (1u << KIND_BIRTH | 1u << KIND_NAME | 1u << KIND_ABANDON | 1u << KIND_OPEN |                   \
+     1u << KIND_CLOSE | 1u << KIND_LOST)
 
 enum StepFlag {
     STEP_FIRST = 1,
@@ -38,6 +38,7 @@ enum StepFlag {
 enum BirthFlag {
     BIRTH_ADOPTED = 1,
     BIRTH_UNCODED = 2,
+    BIRTH_CALLBACK = 4,
 };
 
 enum Hint {

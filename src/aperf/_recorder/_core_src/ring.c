@@ -45,11 +45,19 @@ mark_loss(Ring *ring, uint64_t t_ns)
     ring->lost = 0;
 }
 
+static bool
+is_urgent(const Slot *first)
+{
+    if (first->kind == KIND_STEP || first->kind == KIND_WIDE) {
+        return first->flags & STEP_DONE;
+    }
+    return first->kind < 32 && (URGENT_KINDS >> first->kind & 1);
+}
+
 bool
 ring_put(Ring *ring, const Slot *first, const void *rest, size_t rest_size)
 {
-    bool urgent = first->kind < 32 && (URGENT_KINDS >> first->kind & 1);
-    uint64_t room = urgent ? ring_size(ring) : ring->limit;
+    uint64_t room = is_urgent(first) ? ring_size(ring) : ring->limit;
     uint64_t needed = first->slots + (ring->lost != 0);
     if (ring_used(ring) + needed > room) {
         ring->dropped++;

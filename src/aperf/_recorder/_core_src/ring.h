@@ -11,7 +11,8 @@
 
 #include <stdbool.h>
 
-/* The birth that is under way on this thread: call_soon sees the task before create_task returns. */
+/* The birth that is under way on this thread: call_soon sees the task before create_task returns.
+ */
 typedef struct {
     PyObject *coroutine; /* borrowed from create_task's caller; NULL: none */
     uint64_t id;
@@ -63,7 +64,7 @@ ring_needs_reader(const Ring *ring)
     return !ring->warned && ring_used(ring) * 2 > ring_size(ring);
 }
 
-/* Writes an event of one slot that is not urgent: the case that must be cheap. */
+/* Writes an event of one slot: the case that must be cheap. */
 static inline bool
 ring_put_slot(Ring *ring, const Slot *slot)
 {

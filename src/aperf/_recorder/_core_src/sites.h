@@ -31,7 +31,7 @@ typedef struct {
 } Site;
 
 typedef struct {
-    Site **by_key;    /* both open addressing, linear probing, at most half full */
+    Site **by_key; /* both open addressing, linear probing, at most half full */
     Site **by_number;
     size_t mask;
     size_t count;
@@ -43,9 +43,10 @@ int sites_init(Sites *sites);
 void sites_free(Sites *sites);
 int sites_traverse(Sites *sites, visitproc visit, void *arg);
 
-/* Returns the number of a site, a new one for one not seen before, 0 when there are too many; -1 with
- * MemoryError set. At most MAX_FRAMES frames. */
-int64_t sites_intern(Sites *sites, const Frame *frames, int length, PyTypeObject *awaited, int hint);
+/* Returns the number of a site, a new one for one not seen before, 0 when there are too many; -1
+ * with MemoryError set. At most MAX_FRAMES frames. */
+int64_t sites_intern(Sites *sites, const Frame *frames, int length, PyTypeObject *awaited,
+                     int hint);
 
 /* Returns a site by its number, NULL for 0 and for released ones. */
 Site *sites_find(const Sites *sites, uint32_t number);

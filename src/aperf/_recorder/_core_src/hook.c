@@ -1,0 +1,421 @@
+/* Theory of operation: see ../_py/hook.py.
+ *
+ * Both methods are called by vectorcall and call on by vectorcall. They hold the loop weakly and
+ * the loop's methods unbound, so that the loop goes without the garbage collector.
+ */
+#include "hook.h"
+#include "future_callback.h"
+#include "step.h"
+
+#include <stddef.h>
+
+/* A method of the loop: a function of the loop, or what somebody put on the instance before us. */
+typedef struct {
+    PyObject *function;
+    bool is_bound;
+} Original;
+
+typedef struct {
+    PyObject_HEAD PyObject *weaklist;
+    Recorder *recorder;
+    PyObject *loop; /* a weak reference */
+    Original create_task;
+    Original call_soon;
+    char armed;
+} Hook;
+
+/* The arguments of a call as vectorcall passes them. */
+typedef struct {
+    PyObject *const *args;
+    Py_ssize_t count; /* positional */
+    PyObject *kwnames;
+} Arguments;
+
+/* ------------------------------------------------------------------------------ calling the
+ * original */
+
+#define SMALL_CALL 8
+
+/* Calls a method of the loop; the first positional argument, if there is one, is replaced. */
+static PyObject *
+call_original(Hook *self, const Original *original, PyObject *first, Arguments call)
+{
+    Py_ssize_t extra = original->is_bound ? 0 : 1;
+    Py_ssize_t total = call.count + (call.kwnames == NULL ? 0 : PyTuple_GET_SIZE(call.kwnames));
+    PyObject *small[SMALL_CALL + 2];
+    PyObject **stack = small;
+    if (total > SMALL_CALL) {
+        stack = PyMem_Malloc((size_t)(total + 2) * sizeof(PyObject *));
+        if (stack == NULL) {
+            return PyErr_NoMemory();
+        }
+    }
+    PyObject **to = stack + 1; /* stack[0] is the callee's, see PY_VECTORCALL_ARGUMENTS_OFFSET */
+    PyObject *loop = NULL;
+    PyObject *result = NULL;
+    if (extra) {
+        loop = weak_target(self->loop);
+        if (loop == NULL) {
+            PyErr_SetString(PyExc_ReferenceError, "the event loop is gone");
+            goto done;
+        }
+        *to++ = loop;
+    }
+    memcpy(to, call.args, (size_t)total * sizeof(PyObject *));
+    if (call.count > 0) {
+        to[0] = first;
+    }
+    result = PyObject_Vectorcall(original->function, stack + 1,
+                                 (size_t)(call.count + extra) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                 call.kwnames);
+    Py_XDECREF(loop);
+
+done:
+    if (stack != small) {
+        PyMem_Free(stack);
+    }
+    return result;
+}
+
+static PyObject *
+pass_through(Hook *self, const Original *original, Arguments call)
+{
+    return call_original(self, original, call.count > 0 ? call.args[0] : NULL, call);
+}
+
+/* Returns an argument given by keyword, borrowed; NULL if it was not. */
+static PyObject *
+keyword(Arguments call, PyObject *name)
+{
+    Py_ssize_t count = call.kwnames == NULL ? 0 : PyTuple_GET_SIZE(call.kwnames);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyObject *given = PyTuple_GET_ITEM(call.kwnames, i);
+        if (given == name || PyUnicode_Compare(given, name) == 0) {
+            return call.args[call.count + i];
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_armed(const Hook *self)
+{
+    return self->armed && self->recorder->armed;
+}
+
+static void
+fault(Hook *self)
+{
+    recorder_fault(self->recorder);
+    if (!self->recorder->armed) {
+        self->armed = 0;
+    }
+}
+
+/* ----------------------------------------------------------------------------------------
+ * call_soon */
+
+/* Says who cancels a task outside of any task, as a flag. */
+static int
+canceller(Recorder *recorder)
+{
+    PyObject *answer = PyObject_CallMethodNoArgs(recorder->cold, recorder->state->names.canceller);
+    if (answer == NULL) {
+        return -1;
+    }
+    long flags = PyLong_AsLong(answer);
+    Py_DECREF(answer);
+    return flags == -1 && PyErr_Occurred() ? -1 : (int)(flags & 0xFFFF);
+}
+
+/* Returns what runs a task instead of its own callback. Takes over `task`. */
+static PyObject *
+watch_step(Recorder *recorder, Ring *ring, PyObject *task, PyObject *callback, uint64_t waker,
+           Arguments call)
+{
+    int flags = 0;
+    if (waker == 0 && call.count > 1) {
+        int cancelled = asyncio_cancelled(&recorder->state->asyncio, call.args[1]);
+        flags = cancelled > 0 ? canceller(recorder) : cancelled;
+    }
+    Entry *entry = flags < 0 ? NULL : recorder_entry_at_wake(recorder, ring, task);
+    if (entry == NULL) {
+        Py_DECREF(task);
+        return NULL;
+    }
+    return step_new(recorder, entry, task, callback, waker, flags);
+}
+
+/* Returns what to schedule instead of a callback, a new reference; NULL with an exception set. */
+static PyObject *
+watched(Recorder *recorder, Arguments call)
+{
+    Ring *ring = recorder_ring(recorder);
+    if (ring == NULL) {
+        return NULL;
+    }
+    Asyncio *asyncio = &recorder->state->asyncio;
+    PyObject *callback = call.args[0];
+    uint64_t waker = ring->current != 0 ? ring->current : ring->cause;
+    PyObject *task = asyncio_task_of(asyncio, callback);
+    if (task != NULL) {
+        return watch_step(recorder, ring, task, callback, waker, call);
+    }
+    if (UNLIKELY(PyErr_Occurred())) {
+        return NULL;
+    }
+    int done = waker != 0 && call.count == 2 ? asyncio_is_done_future(asyncio, call.args[1]) : 0;
+    if (done > 0) {
+        return future_callback_new(recorder, callback, waker);
+    }
+    return done < 0 ? NULL : Py_NewRef(callback);
+}
+
+static PyObject *
+hook_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Hook *self = (Hook *)op;
+    Arguments call = {args, nargs, kwnames};
+    if (!is_armed(self) || nargs == 0) {
+        return pass_through(self, &self->call_soon, call);
+    }
+    PyObject *callback = watched(self->recorder, call);
+    if (UNLIKELY(callback == NULL)) {
+        fault(self);
+        return pass_through(self, &self->call_soon, call);
+    }
+    PyObject *handle = call_original(self, &self->call_soon, callback, call);
+    Py_DECREF(callback);
+    return handle;
+}
+
+/* --------------------------------------------------------------------------------------
+ * create_task */
+
+/* Says whether the task may run a step inside create_task; -1 with an exception set. */
+static int
+may_be_eager(Hook *self, Arguments call)
+{
+    const Names *names = &self->recorder->state->names;
+    PyObject *eager_start = keyword(call, names->eager_start);
+    int eager = eager_start == NULL ? 0 : PyObject_IsTrue(eager_start);
+    if (eager != 0) {
+        return eager;
+    }
+    PyObject *loop = weak_target(self->loop);
+    if (loop == NULL) {
+        return 0;
+    }
+    PyObject *factory = PyObject_CallMethodNoArgs(loop, names->get_task_factory);
+    Py_DECREF(loop);
+    if (factory == NULL) {
+        return -1;
+    }
+    Py_DECREF(factory);
+    return factory != Py_None;
+}
+
+/* Records a birth before the call, since an eager task may run inside it; -1 with an exception set.
+ */
+static int
+prepare_birth(Hook *self, Ring *ring, PyObject *coroutine, Arguments call)
+{
+    Recorder *recorder = self->recorder;
+    uint64_t creator = ring->current;
+    Pending birth = {coroutine, ++recorder->ids, clock_now(&recorder->clock)};
+    int eager = may_be_eager(self, call);
+    if (eager > 0) {
+        PyObject *context = keyword(call, recorder->state->names.context);
+        Text unknown = {.length = 0};
+        if (recorder_birth(recorder, ring, birth.id, birth.t_ns, coroutine, creator, &unknown,
+                           context, 0) < 0) {
+            return -1;
+        }
+        ring->current = birth.id;
+    }
+    ring->pending = birth;
+    return eager;
+}
+
+static PyObject *
+create_watched(Hook *self, PyObject *coroutine, Arguments call)
+{
+    Recorder *recorder = self->recorder;
+    Ring *ring = recorder_ring(recorder);
+    if (ring == NULL) {
+        fault(self);
+        return pass_through(self, &self->create_task, call);
+    }
+    Pending pending_before = ring->pending;
+    uint64_t current_before = ring->current;
+    int eager = prepare_birth(self, ring, coroutine, call);
+    if (eager < 0) {
+        fault(self);
+        return pass_through(self, &self->create_task, call);
+    }
+    Pending birth = ring->pending;
+
+    PyObject *task = pass_through(self, &self->create_task, call);
+
+    ring->pending = pending_before;
+    ring->current = current_before;
+    if (task == NULL) {
+        if (eager > 0) {
+            PyObject *raised = take_raised();
+            recorder_put(recorder, ring, KIND_ABANDON, birth.id);
+            give_raised(raised);
+        }
+        return NULL;
+    }
+    PyObject *context = keyword(call, recorder->state->names.context);
+    if (recorder_born(recorder, ring, task, coroutine, birth.id, birth.t_ns, eager > 0, context) <
+        0) {
+        fault(self);
+    }
+    return task;
+}
+
+static PyObject *
+hook_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Hook *self = (Hook *)op;
+    Arguments call = {args, nargs, kwnames};
+    PyObject *coroutine = NULL;
+    if (is_armed(self)) {
+        coroutine = nargs > 0 ? args[0] : keyword(call, self->recorder->state->names.coro);
+    }
+    if (coroutine == NULL) {
+        return pass_through(self, &self->create_task, call);
+    }
+    return create_watched(self, coroutine, call);
+}
+
+static PyObject *
+hook_adopt(PyObject *op, PyObject *task)
+{
+    Recorder *recorder = ((Hook *)op)->recorder;
+    Ring *ring = recorder_ring(recorder);
+    if (ring == NULL || recorder_adopt(recorder, ring, task) == NULL) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---------------------------------------------------------------------------------------- lifetime
+ */
+
+/* What somebody put on the instance before us counts; else the method of the type, unbound. */
+static int
+find_original(const Names *names, PyObject *loop, PyObject *name, Original *original)
+{
+    PyObject *own = NULL;
+    int found = optional_attr(loop, names->__dict__, &own);
+    if (found <= 0 || !PyDict_Check(own)) {
+        Py_XDECREF(own);
+        if (found >= 0) {
+            PyErr_Format(PyExc_TypeError, "%.200s object has no __dict__ to shadow methods in",
+                         Py_TYPE(loop)->tp_name);
+        }
+        return -1;
+    }
+    original->function = Py_XNewRef(PyDict_GetItemWithError(own, name));
+    Py_DECREF(own);
+    original->is_bound = original->function != NULL;
+    if (original->function == NULL && !PyErr_Occurred()) {
+        original->function = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
+    }
+    return original->function == NULL ? -1 : 0;
+}
+
+PyObject *
+hook_new(Recorder *recorder, PyObject *loop)
+{
+    const Names *names = &recorder->state->names;
+    Hook *self = (Hook *)recorder->state->hook_type->tp_alloc(recorder->state->hook_type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->recorder = (Recorder *)Py_NewRef(recorder);
+    self->loop = PyWeakref_NewRef(loop, NULL);
+    if (self->loop == NULL ||
+        find_original(names, loop, names->create_task, &self->create_task) < 0 ||
+        find_original(names, loop, names->call_soon, &self->call_soon) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    return (PyObject *)self;
+}
+
+static int
+hook_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Hook *self = (Hook *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->recorder);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->create_task.function);
+    Py_VISIT(self->call_soon.function);
+    return 0;
+}
+
+/* Only what others put there can be part of a cycle; the rest stays for whoever calls us even now.
+ */
+static int
+hook_clear(PyObject *op)
+{
+    Hook *self = (Hook *)op;
+    self->armed = 0;
+    Py_XSETREF(self->create_task.function, Py_NewRef(Py_None));
+    Py_XSETREF(self->call_soon.function, Py_NewRef(Py_None));
+    return 0;
+}
+
+static void
+hook_dealloc(PyObject *op)
+{
+    Hook *self = (Hook *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (self->weaklist != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    Py_XDECREF(self->create_task.function);
+    Py_XDECREF(self->call_soon.function);
+    Py_XDECREF(self->loop);
+    Py_XDECREF(self->recorder);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef hook_methods[] = {
+    {"create_task", (PyCFunction)(void (*)(void))hook_create_task, METH_FASTCALL | METH_KEYWORDS,
+     "Make a task as the loop does, and record its birth."},
+    {"call_soon", (PyCFunction)(void (*)(void))hook_call_soon, METH_FASTCALL | METH_KEYWORDS,
+     "Schedule a callback as the loop does; those that run a task are watched."},
+    {"adopt", hook_adopt, METH_O, "Make a task known that lives already."},
+    {0},
+};
+
+static PyMemberDef hook_members[] = {
+    {"armed", T_BOOL, offsetof(Hook, armed), 0, "Whether it watches; if not, calls pass through."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Hook, weaklist), READONLY, NULL},
+    {0},
+};
+
+static PyType_Slot hook_slots[] = {
+    {Py_tp_doc, "Watches one loop: what stands in for its `create_task` and `call_soon`."},
+    {Py_tp_traverse, hook_traverse},
+    {Py_tp_clear, hook_clear},
+    {Py_tp_dealloc, hook_dealloc},
+    {Py_tp_methods, hook_methods},
+    {Py_tp_members, hook_members},
+    {0, NULL},
+};
+
+PyType_Spec hook_spec = {
+    .name = "aperf._recorder._core.LoopHook",
+    .basicsize = sizeof(Hook),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = hook_slots,
+};

@@ -1,0 +1,113 @@
+/* The recorder: rings by thread, the live tasks, the tables. ../_py/recorder.py is the
+ * specification.
+ */
+#ifndef APERF_RECORDER_H
+#define APERF_RECORDER_H
+
+#include "clock.h"
+#include "codes.h"
+#include "entries.h"
+#include "ring.h"
+#include "sites.h"
+#include "state.h"
+
+typedef struct {
+    PyObject_HEAD PyObject *module; /* kept until the very end: it owns the state */
+    ModuleState *state;
+    PyObject *cold;     /* answers rare questions; see ../_cold.py */
+    PyObject *span_var; /* the ContextVar of user spans, or NULL */
+    char armed;
+    long long stack_min_ns;
+    Py_ssize_t internal_errors;
+    uint64_t ids;
+    Clock clock;
+    Entries entries;
+    Codes codes;
+    Sites sites;
+    Py_tss_t ring_key; /* of each thread's ring */
+    Ring **rings;
+    Py_ssize_t ring_count;
+    uint64_t ring_slots;
+} Recorder;
+
+/* recorder.c */
+extern PyType_Spec recorder_spec;
+
+/* Takes the exception that our own code raised. It is counted, and after a few the recorder
+ * disarms. What is no Exception was raised by a signal handler that ran inside our code: it is the
+ * program's, and is raised there as soon as the interpreter gets to it. */
+void recorder_fault(Recorder *recorder);
+
+/* Makes this thread's ring; a loop's is large, and takes the place of a small one. */
+Ring *recorder_make_ring(Recorder *recorder, bool loop);
+
+/* Tells the reader that a ring is half full. */
+void recorder_call_reader(Recorder *recorder, Ring *ring);
+
+/* Writes an event without a second slot, at the present time. */
+void recorder_put(Recorder *recorder, Ring *ring, enum Kind kind, uint64_t a);
+
+/* Returns the ring of a thread that runs a loop. */
+static inline Ring *
+recorder_ring(Recorder *recorder)
+{
+    Ring *ring = PyThread_tss_get(&recorder->ring_key);
+    if (LIKELY(ring != NULL && ring_size(ring) >= recorder->ring_slots)) {
+        return ring;
+    }
+    return recorder_make_ring(recorder, true);
+}
+
+static inline bool
+recorder_write(Recorder *recorder, Ring *ring, const Slot *first, const void *rest, size_t size)
+{
+    bool written = ring_put(ring, first, rest, size);
+    if (UNLIKELY(ring_needs_reader(ring))) {
+        recorder_call_reader(recorder, ring);
+    }
+    return written;
+}
+
+/* place.c: where a task stands */
+
+/* Returns what Cold.classify says of a code object; -1 with an exception set. */
+int recorder_code_bits(Recorder *recorder, PyObject *code);
+
+/* Returns the site at which a suspended task stands: the innermost frame and the user's. */
+int64_t recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter);
+
+/* Returns the site of a suspended task with its whole chain, the awaitable as seen at suspend. */
+int64_t recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine);
+
+/* birth.c: how tasks become known; -1 or NULL with an exception set */
+
+typedef struct {
+    size_t length;
+    char bytes[MAX_TEXT];
+} Text;
+
+/* Copies a str in UTF-8, cut to MAX_TEXT bytes. */
+int text_from(Text *text, PyObject *string);
+
+/* Records that a task was made; `context` may be NULL or None. */
+int recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,
+                   uint64_t creator, const Text *name, PyObject *context, int flags);
+
+/* Records the name of a task whose birth was recorded without one. */
+void recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name);
+
+/* Records what is known of a new task once create_task has returned it. `eager`: its birth was
+ * recorded already, because it may have run a step by now. */
+int recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutine, uint64_t id,
+                  int64_t t_ns, bool eager, PyObject *context);
+
+/* Makes a new live task known under its address; whoever lived there before is gone. */
+Entry *recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns);
+
+/* Returns the entry of a task that is being scheduled: known, being born, or to be adopted. */
+Entry *recorder_entry_at_wake(Recorder *recorder, Ring *ring, PyObject *task);
+
+/* Makes a task known that lives already, and records where it is suspended. */
+Entry *recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task);
+
+#endif

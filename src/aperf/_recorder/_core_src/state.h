@@ -1,0 +1,57 @@
+/* What belongs to the module: one per interpreter. Nothing in this library is static and mutable.
+ */
+#ifndef APERF_STATE_H
+#define APERF_STATE_H
+
+#include "asyncio.h"
+#include "compat.h"
+
+/* Names that are looked up, interned once. */
+#define NAMES(X)                                                                                   \
+    X(__dict__)                                                                                    \
+    X(__name__)                                                                                    \
+    X(__qualname__)                                                                                \
+    X(__self__)                                                                                    \
+    X(call_soon)                                                                                   \
+    X(canceller)                                                                                   \
+    X(classify)                                                                                    \
+    X(context)                                                                                     \
+    X(coro)                                                                                        \
+    X(cr_code)                                                                                     \
+    X(cr_frame)                                                                                    \
+    X(cr_running)                                                                                  \
+    X(cr_suspended)                                                                                \
+    X(create_task)                                                                                 \
+    X(eager_start)                                                                                 \
+    X(failure)                                                                                     \
+    X(get)                                                                                         \
+    X(get_name)                                                                                    \
+    X(get_task_factory)                                                                            \
+    X(gi_code)                                                                                     \
+    X(half_full)                                                                                   \
+    X(look_through)                                                                                \
+    X(name)                                                                                        \
+    X(open_span)                                                                                   \
+    X(thread)                                                                                      \
+    X(throw)                                                                                       \
+    X(close)
+
+typedef struct {
+#define X(name) PyObject *name;
+    NAMES(X)
+#undef X
+} Names;
+
+typedef struct {
+    PyTypeObject *recorder_type;
+    PyTypeObject *hook_type;
+    PyTypeObject *step_type;
+    PyTypeObject *future_callback_type;
+    PyTypeObject *wrapper_type;
+    Names names;
+    Asyncio asyncio;
+    PyObject *free_steps; /* see step.c */
+    Py_ssize_t free_step_count;
+} ModuleState;
+
+#endif
