@@ -22,7 +22,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aperf.model import WIDTH, Category, Column, Template
+from aperf.model import WIDTH, Category, Column, Detail, Template
 
 from ._messages import (
     HAS_IS_REMOTE,
@@ -101,6 +101,19 @@ class Head(NamedTuple):
 
     linked: bytes
     unlinked: bytes
+    field: bytes  #: tag of the field whose value a span is
+    static: bytes
+    taken: frozenset[str]  #: keys that are set by the call site or by rows
+
+    def extend(self, record: bytes, detail: Detail) -> tuple[bytes, ...] | None:
+        """Return the span of a record with some attributes more; None if the detail says more."""
+        if detail.events or detail.links or detail.status_message:
+            return None
+        if not self.taken.isdisjoint([key for key, _ in detail.attributes]):
+            return None
+        more = attributes(SpanField.ATTRIBUTES, detail.attributes)
+        length = varint(len(self.static) + len(record) + len(more))
+        return self.field, length, self.static, record, more
 
 
 def head(field: int, template: Template) -> Head | None:
@@ -109,17 +122,17 @@ def head(field: int, template: Template) -> Head | None:
     Returns:
         None if its rows have to be encoded one by one.
     """
-    if template.category is not Category.AWAIT:
-        return None
-    if not KEYS_OF_ROWS.isdisjoint(key for key, _ in template.attributes):
+    keys = {key for key, _ in template.attributes}
+    if template.category is not Category.AWAIT or not KEYS_OF_ROWS.isdisjoint(keys):
         return None
     static = length_delimited(SpanField.NAME, text(template.name))
     static += attributes(SpanField.ATTRIBUTES, template.attributes)
     return Head(
-        *(
-            tag(field, LENGTH) + varint(len(static) + size) + static
-            for size in (RECORD_SIZE, UNLINKED_SIZE)
-        )
+        linked=tag(field, LENGTH) + varint(len(static) + RECORD_SIZE) + static,
+        unlinked=tag(field, LENGTH) + varint(len(static) + UNLINKED_SIZE) + static,
+        field=tag(field, LENGTH),
+        static=static,
+        taken=KEYS_OF_ROWS | keys,
     )
 
 

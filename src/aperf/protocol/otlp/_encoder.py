@@ -110,17 +110,22 @@ class Encoder:
             strict=True,
         ):
             begin, end = end, end + RECORD_SIZE
-            if not flags & 1:  # Flag.SAMPLED; members of an enum are slow to look up and to combine
+            if not flags & 1:  # Flag.SAMPLED; members of an enum are slow to look up
                 continue
             count += 1
             head = heads[template]
-            if head is None or flags != 1 or detail or not parent or records is None:
-                span = self._spans.encode(batch, row)
-                pieces.append(length_delimited(_SPANS, span))
-            elif waker:
-                pieces += head.linked, records[begin:end]
-            else:
-                pieces += head.unlinked, records[begin : begin + UNLINKED_SIZE]
+            if head is not None and flags == 1 and parent and records is not None:
+                if not detail:
+                    if waker:
+                        pieces += head.linked, records[begin:end]
+                    else:
+                        pieces += head.unlinked, records[begin : begin + UNLINKED_SIZE]
+                    continue
+                record = records[begin : end if waker else begin + UNLINKED_SIZE]
+                if (extended := head.extend(record, batch.details[detail])) is not None:
+                    pieces += extended
+                    continue
+            pieces.append(length_delimited(_SPANS, self._spans.encode(batch, row)))
         return count
 
 

@@ -24,12 +24,11 @@ from ._messages import (
     link_message,
     status_message,
 )
-from ._values import attribute, attributes, unsigned_attribute
+from ._values import attributes, text_attribute, unsigned_attribute
 from ._wire import FIXED64, LENGTH, VARINT, fixed32, length_delimited, tag, text, varint
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ("KEYS_OF_ROWS", "SpanEncoder")
 
@@ -45,7 +44,7 @@ _MEASURED: Final[dict[Category, tuple[tuple[str, Column], ...]]] = {
     Category.AWAIT: (("aperf.ready_ns", Column.READY),),
     Category.EXECUTOR: (("aperf.queue_ns", Column.READY), ("aperf.run_ns", Column.BUSY)),
 }
-_THREADED: Final = frozenset((Category.TASK, Category.EXECUTOR))
+_TASK_NAME: Final = text_attribute(SpanField.ATTRIBUTES, "asyncio.task.name")
 
 #: Keys that rows set. A span has each key once: where a call site or a detail sets one of them
 #: too, the shortcut of this module does not apply.
@@ -60,6 +59,9 @@ _PARENT_HEAD: Final = tag(SpanField.PARENT_SPAN_ID, LENGTH) + varint(8)
 _TIMES: Final = struct.Struct("<cQcQ")
 _START_HEAD: Final = tag(SpanField.START_TIME, FIXED64)
 _END_HEAD: Final = tag(SpanField.END_TIME, FIXED64)
+_WOKEN_BY_HEAD: Final = tag(SpanField.LINKS, LENGTH) + varint(
+    len(ids(0, 0, 0)) + len(WOKEN_BY_REST)
+)
 
 
 class _Site(NamedTuple):
@@ -68,9 +70,10 @@ class _Site(NamedTuple):
     head: bytes  #: name and kind
     attributes: bytes
     taken: frozenset[str]  #: keys that are set by it or by rows
-    regular: bool  #: none of the keys is set by both
-    threaded: bool
-    measured: tuple[tuple[Callable[[int], bytes], Column], ...]
+    is_regular: bool  #: none of the keys is set by both
+    has_task_name: bool
+    has_thread: bool
+    measured: tuple[tuple[Callable[[int], bytes], int], ...]
 
     @classmethod
     def of(cls, template: Template) -> _Site:
@@ -80,12 +83,33 @@ class _Site(NamedTuple):
             head=length_delimited(SpanField.NAME, text(template.name)) + kind,
             attributes=attributes(SpanField.ATTRIBUTES, template.attributes),
             taken=KEYS_OF_ROWS | keys,
-            regular=KEYS_OF_ROWS.isdisjoint(keys),
-            threaded=template.category in _THREADED,
+            is_regular=KEYS_OF_ROWS.isdisjoint(keys),
+            has_task_name=template.category is Category.TASK,
+            has_thread=template.category in (Category.TASK, Category.EXECUTOR),
             measured=tuple(
-                (unsigned_attribute(SpanField.ATTRIBUTES, key), column)
+                (unsigned_attribute(SpanField.ATTRIBUTES, key), int(column))
                 for key, column in _MEASURED.get(template.category, ())
             ),
+        )
+
+
+class _FlagSet(NamedTuple):
+    """What is known of a set of flags."""
+
+    field: bytes  #: OTLP's own flags
+    attributes: bytes
+    status: StatusCode
+
+    @classmethod
+    def of(cls, flags: int) -> _FlagSet:
+        field = HAS_IS_REMOTE
+        field |= SAMPLED if flags & Flag.SAMPLED else 0
+        field |= IS_REMOTE if flags & Flag.REMOTE_PARENT else 0
+        pairs = dict(flag_attributes(flags))  # of two with the same key the later wins
+        return cls(
+            field=fixed32(SpanField.FLAGS, field),
+            attributes=attributes(SpanField.ATTRIBUTES, pairs.items()),
+            status=StatusCode.ERROR if flags & Flag.ERROR else StatusCode.UNSET,
         )
 
 
@@ -94,82 +118,61 @@ class SpanEncoder:
 
     def __init__(self) -> None:
         self._sites: dict[int, _Site] = {}
-        self._threads: dict[int, bytes] = {0: b""}
-        self._flags: dict[int, bytes] = {}
+        self._flags: dict[int, _FlagSet] = {}
+        self._threads: dict[int, bytes] = {}
 
     def encode(self, batch: SpanBatch, row: int) -> bytes:
         """Return the content of one Span message."""
-        values = batch.rows[row * WIDTH : (row + 1) * WIDTH]
-        detail = batch.details[values[Column.DETAIL]]
-        return b"".join(
-            (
-                _ids_and_times(values),
-                self._name_and_attributes(batch, row, values, detail),
-                _links(values, detail),
-                _events_and_status(values, detail),
-            )
-        )
+        # A list: its items are made once, and indexes from `Column` would cost more than they tell.
+        values = batch.rows[row * WIDTH : (row + 1) * WIDTH].tolist()
+        index, flags, trace_hi, trace_lo, span_id, parent, start, end = values[:8]
+        thread, text_index, detail_index, link_hi, link_lo, waker = values[13:]
+        site = self._sites.get(index) or self._learn_site(batch, index)
+        flag_set = self._flags.get(flags) or self._learn_flags(flags)
+        detail = batch.details[detail_index]
 
-    def _name_and_attributes(
-        self, batch: SpanBatch, row: int, values: array[int], detail: Detail
-    ) -> bytes:
-        index = values[Column.TEMPLATE]
-        site = self._sites.get(index)
-        if site is None:
-            site = self._sites[index] = _Site.of(batch.templates[index])
-        if not site.regular or any(key in site.taken for key, _ in detail.attributes):
-            view = batch[row].attributes
-            return site.head + attributes(SpanField.ATTRIBUTES, view.items())
-        parts = [site.head, site.attributes, self._flag_attributes(values[Column.FLAGS])]
-        if site.threaded:
-            parts.append(self._thread(batch, values[Column.THREAD]))
-        if (name := values[Column.TEXT]) and batch.templates[index].category is Category.TASK:
-            parts.append(attribute(SpanField.ATTRIBUTES, "asyncio.task.name", batch.texts[name]))
-        parts += [encode(values[column]) for encode, column in site.measured]
-        parts.append(attributes(SpanField.ATTRIBUTES, detail.attributes))
+        parts = [ids(trace_hi, trace_lo, span_id), site.head, flag_set.field]
+        parts.append(_TIMES.pack(_START_HEAD, start, _END_HEAD, end))
+        if parent:
+            parts.append(_PARENT.pack(_PARENT_HEAD, parent))
+        if site.is_regular and site.taken.isdisjoint([key for key, _ in detail.attributes]):
+            parts += (site.attributes, flag_set.attributes)
+            if site.has_thread:
+                parts.append(self._threads.get(thread) or self._learn_thread(batch, thread))
+            if site.has_task_name and text_index:
+                parts.append(_TASK_NAME(batch.texts[text_index]))
+            parts += [encode(values[column]) for encode, column in site.measured]
+            parts.append(attributes(SpanField.ATTRIBUTES, detail.attributes))
+        else:
+            parts.append(attributes(SpanField.ATTRIBUTES, batch[row].attributes.items()))
+        if waker:
+            parts += (_WOKEN_BY_HEAD, ids(link_hi, link_lo, waker), WOKEN_BY_REST)
+        if detail_index or flag_set.status:
+            parts += _rest(detail, flag_set.status)
         return b"".join(parts)
 
-    def _flag_attributes(self, flags: int) -> bytes:
-        known = self._flags.get(flags)
-        if known is None:
-            known = attributes(SpanField.ATTRIBUTES, dict(flag_attributes(flags)).items())
-            self._flags[flags] = known
-        return known
+    def _learn_site(self, batch: SpanBatch, index: int) -> _Site:
+        site = self._sites[index] = _Site.of(batch.templates[index])
+        return site
 
-    def _thread(self, batch: SpanBatch, index: int) -> bytes:
-        known = self._threads.get(index)
-        if known is None:
-            thread = batch.threads[index]
-            pairs = (("thread.id", thread.ident), ("thread.name", thread.name))
-            known = self._threads[index] = attributes(SpanField.ATTRIBUTES, pairs)
-        return known
+    def _learn_flags(self, flags: int) -> _FlagSet:
+        flag_set = self._flags[flags] = _FlagSet.of(flags)
+        return flag_set
 
-
-def _ids_and_times(values: array[int]) -> bytes:
-    _, flags, trace_hi, trace_lo, span_id, parent, start, end = values[: Column.TASK]
-    remote = IS_REMOTE if flags & Flag.REMOTE_PARENT else 0
-    trace_flags = SAMPLED if flags & Flag.SAMPLED else 0
-    return b"".join(
-        (
-            ids(trace_hi, trace_lo, span_id),
-            _PARENT.pack(_PARENT_HEAD, parent) if parent else b"",
-            _TIMES.pack(_START_HEAD, start, _END_HEAD, end),
-            fixed32(SpanField.FLAGS, trace_flags | HAS_IS_REMOTE | remote),
-        )
-    )
+    def _learn_thread(self, batch: SpanBatch, index: int) -> bytes:
+        if not index:
+            return b""
+        thread = batch.threads[index]
+        pairs = (("thread.id", thread.ident), ("thread.name", thread.name))
+        encoded = self._threads[index] = attributes(SpanField.ATTRIBUTES, pairs)
+        return encoded
 
 
-def _links(values: array[int], detail: Detail) -> bytes:
-    trace_hi, trace_lo, span_id = values[Column.LINK_HI :]
-    links = [link_message(link) for link in detail.links]
-    if span_id:
-        links.insert(0, ids(trace_hi, trace_lo, span_id) + WOKEN_BY_REST)
-    return b"".join([length_delimited(SpanField.LINKS, link) for link in links])
-
-
-def _events_and_status(values: array[int], detail: Detail) -> bytes:
-    code = StatusCode.ERROR if values[Column.FLAGS] & Flag.ERROR else StatusCode.UNSET
-    parts = [length_delimited(SpanField.EVENTS, event_message(event)) for event in detail.events]
+def _rest(detail: Detail, code: StatusCode) -> Iterator[bytes]:
+    """Yield what few spans have: more links, events, and a status."""
+    for link in detail.links:
+        yield length_delimited(SpanField.LINKS, link_message(link))
+    for event in detail.events:
+        yield length_delimited(SpanField.EVENTS, event_message(event))
     if status := status_message(code, detail.status_message):
-        parts.append(length_delimited(SpanField.STATUS, status))
-    return b"".join(parts)
+        yield length_delimited(SpanField.STATUS, status)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ._wire import LENGTH, VARINT, length_delimited, tag, text, varint
 
-__all__ = ("INT64_MAX", "any_value", "attribute", "attributes", "unsigned_attribute")
+__all__ = (
+    "INT64_MAX",
+    "any_value",
+    "attribute",
+    "attributes",
+    "text_attribute",
+    "unsigned_attribute",
+)
 
 INT64_MAX: Final = (1 << 63) - 1
 
@@ -30,8 +38,12 @@ def attributes(field: int, pairs: Iterable[tuple[str, object]]) -> bytes:
 
 def attribute(field: int, key: str, value: object) -> bytes:
     """Encode one pair as a value of a repeated field."""
-    name = length_delimited(_KEY, text(key))
-    return length_delimited(field, name + length_delimited(_VALUE, any_value(value)))
+    return length_delimited(field, _key(key) + length_delimited(_VALUE, any_value(value)))
+
+
+@lru_cache(maxsize=1024)  # a program uses few keys, and each of them often
+def _key(key: str) -> bytes:
+    return length_delimited(_KEY, text(key))
 
 
 def any_value(value: object, depth: int = 0) -> bytes:
@@ -63,7 +75,7 @@ def any_value(value: object, depth: int = 0) -> bytes:
 def _pairs(value: Mapping[object, object], depth: int) -> bytes:
     result = b""
     for key, item in value.items():
-        name = length_delimited(_KEY, text(_shown(key)))
+        name = _key(_shown(key))
         result += length_delimited(1, name + length_delimited(_VALUE, any_value(item, depth)))
     return result
 
@@ -81,7 +93,7 @@ def unsigned_attribute(field: int, key: str) -> Callable[[int], bytes]:
 
     All but the value and two lengths is encoded only once.
     """
-    name = length_delimited(_KEY, text(key))
+    name = _key(key)
     heads = []
     for size in range(10):  # an int64 without a sign takes 1 to 9 bytes
         value_head = tag(_VALUE, LENGTH) + varint(1 + size) + _INT_TAG
@@ -93,5 +105,16 @@ def unsigned_attribute(field: int, key: str) -> Callable[[int], bytes]:
             return attribute(field, key, value)
         number = varint(value)
         return heads[len(number)] + number
+
+    return encode
+
+
+def text_attribute(field: int, key: str) -> Callable[[str], bytes]:
+    """Return a function that encodes an attribute of this key and a string."""
+    name = _key(key)
+
+    def encode(value: str) -> bytes:
+        content = length_delimited(_STRING, text(value))
+        return length_delimited(field, name + length_delimited(_VALUE, content))
 
     return encode

@@ -42,8 +42,10 @@ def varint(value: int) -> bytes:
     """Encode an integer of at most 64 bits; negative ones as their two's complement."""
     if 0 <= value < 0x80:
         return _ONE_BYTE[value]
+    if 0 <= value < 0x4000:  # most lengths
+        return bytes((value & 0x7F | 0x80, value >> 7))
     value &= _UINT64
-    result = bytearray()
+    result = []
     while value >= 0x80:
         result.append(value & 0x7F | 0x80)
         value >>= 7
@@ -53,12 +55,13 @@ def varint(value: int) -> bytes:
 
 def tag(field: int, wire_type: int) -> bytes:
     """Encode what stands before each value."""
-    return varint(field << 3 | wire_type)
+    key = field << 3 | wire_type
+    return _ONE_BYTE[key] if key < 0x80 else varint(key)
 
 
 def length_delimited(field: int, value: bytes) -> bytes:
     """Encode a field that holds bytes, a string or a message."""
-    return b"%b%b%b" % (tag(field, LENGTH), varint(len(value)), value)
+    return tag(field, LENGTH) + varint(len(value)) + value
 
 
 def fixed32(field: int, value: int) -> bytes:
