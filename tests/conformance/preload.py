@@ -18,6 +18,7 @@ session.__enter__()
 @atexit.register
 def _report() -> None:
     """Tell how much was seen: a run in which the hook saw nothing proves nothing."""
+    session.__exit__()
     counters = session.statistics()
     print(
         f"aperf-conformance: implementation={aperf.IMPLEMENTATION} tasks={counters.tasks}"

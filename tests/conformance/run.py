@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ from tests.conformance.suites import SUITES, Outcome, Suite, Unavailable
 HERE = Path(__file__).parent
 
 VARIABLES = ("APERF_", "OTEL_", "TELEMETRY_", "TRACY_")
-TIMEOUT_S = 900
+TIMEOUT_S = 300
 SEEN = re.compile(r"aperf-conformance: implementation=(\w+) tasks=(\d+) .*internal_errors=(\d+)")
 
 
@@ -80,28 +81,28 @@ def _run(suite: Suite, module: str, implementation: str | None) -> tuple[Outcome
     """Run a module in a process of its own; without aperf if no implementation is named."""
     report = suite.home / "report"
     report.unlink(missing_ok=True)
-    command = suite.command(module, report, preload=implementation is not None)
+    arguments = suite.command(module, report, preload=implementation is not None)
+    # faulthandler: so that SIGABRT shows where a hanging run stands.
+    child = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", *arguments],
+        cwd=suite.home,
+        env=_environment(suite, implementation),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     try:
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=suite.home,
-            env=_environment(suite, implementation),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_S,
-            check=False,
-        )
+        output, _ = child.communicate(timeout=TIMEOUT_S)
+        ending = f"exit code {child.returncode}"
     except subprocess.TimeoutExpired:
-        return Outcome(
-            0, frozenset({f"(the whole module: still running after {TIMEOUT_S} s)"})
-        ), Seen()
-    (suite.home / f"{module}-{implementation}.log").write_text(done.stdout)
+        child.send_signal(signal.SIGABRT)
+        output, _ = child.communicate()
+        ending = f"still running after {TIMEOUT_S} s"
     if not report.exists():
-        print(done.stdout[-4000:], file=sys.stderr)
-        return Outcome(0, frozenset({f"(the whole module: exit code {done.returncode})"})), Seen()
-    match = SEEN.search(done.stdout)
+        print(output[-8000:], file=sys.stderr)
+        return Outcome(0, frozenset({f"(the whole module: {ending})"})), Seen()
+    match = SEEN.search(output)
     seen = Seen(match[1], int(match[2]), int(match[3])) if match else Seen()
     return suite.read(report), seen
 
