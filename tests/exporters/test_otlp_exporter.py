@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from opentelemetry import context
 
 from aperf._config import OtlpSettings
 from aperf._errors import ConfigurationError
-from aperf.exporters._otlp_client import target_of
+from aperf.exporters._otlp_client import Client, Outcome, target_of
 from aperf.exporters.otlp import OtlpExporter
 from aperf.model import (
     Category,
@@ -333,6 +334,32 @@ def test_fault_of_our_own(receiver: ScriptedReceiver) -> None:
         exporter.export(a_batch(3), in_s(5))
         assert exporter.flush(in_s(10))
         assert 3 == exporter.statistics().exported_spans
+
+
+def test_own_calls_are_not_traced(
+    receiver: ScriptedReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instrumentation of gRPC in the same process is asked not to trace the exporter."""
+    seen: list[object] = []
+    send = Client.send
+
+    def watched(client: Client, request: bytes, timeout_s: float) -> Outcome:
+        seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
+        return send(client, request, timeout_s)
+
+    monkeypatch.setattr(Client, "send", watched)
+    with started(receiver.port) as exporter:
+        exporter.export(a_batch(1), in_s(5))
+        assert exporter.flush(in_s(10))
+    assert [True] == seen
+
+
+def test_wrong_header(receiver: ScriptedReceiver) -> None:
+    """A header that gRPC does not accept is a failure like any other."""
+    with started(receiver.port, headers={"bad header": "x"}) as exporter:
+        exporter.export(a_batch(3), in_s(5))
+        assert not exporter.flush(in_s(10))
+        assert ExporterStatistics(dropped_spans=3, export_failures=1) == exporter.statistics()
 
 
 # ---------------------------------------------------------------------------------- endpoints
