@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from aperf._recorder import BirthFlag, Kind, StepFlag
 from tests.records import Record, decode, of_kind
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from aperf._recorder import Recorder
 
-__all__ = ("LoopFactory", "Story", "run", "until", "watched")
+__all__ = ("LoopFactory", "Story", "run", "run_plain", "until", "watched")
 
 LoopFactory: TypeAlias = "Callable[[], asyncio.AbstractEventLoop]"
+
+T = TypeVar("T")
 
 #: How long anything here may take: a hanging test is to end with a word, on a busy machine too.
 DEADLINE_S: Final = 20.0
@@ -50,6 +52,14 @@ def run(
         runner.run(program)
     assert 0 == recorder.internal_errors
     return Story(decode(recorder))
+
+
+def run_plain(
+    program: Coroutine[Any, Any, T], loop_factory: LoopFactory = asyncio.new_event_loop
+) -> T:
+    """Run a program on a loop that nobody watches, or that it has watched itself."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(program)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class LoopHook:
         task = task_of(callback)
         if task is not None:
             flags = 0
-            if not waker and args and args[0].cancelled():
+            if not waker and args and _is_cancelled_future(args[0]):
                 flags = recorder.cold.canceller()
             entry = recorder.entries.get(id(task))
             if entry is None or ring.pending is not None:
@@ -146,6 +146,11 @@ class LoopHook:
 def _is_done_future(value: Any) -> bool:
     # As asyncio.isfuture() does, by the type: objects that invent attributes do not count.
     return hasattr(type(value), "_asyncio_future_blocking") and bool(value.done())
+
+
+def _is_cancelled_future(value: Any) -> bool:
+    # A Python task schedules itself with an exception, too.
+    return hasattr(type(value), "_asyncio_future_blocking") and bool(value.cancelled())
 
 
 class Step:
@@ -187,7 +192,7 @@ class Step:
             ring, flags = recorder.ring(), self._flags
             before, t_ns, ready_ns = ring.current, 0, 0
             try:
-                if args and args[0].cancelled():
+                if args and _is_cancelled_future(args[0]):
                     flags |= _WAIT_CANCELLED
                 t_ns = recorder.enter(ring, entry)
                 # The first wake-up belongs to the birth: a task is ready from its first moment.
@@ -223,10 +228,11 @@ class FutureCallback:
         """The original callback."""
         return self._callback
 
-    @property
-    def __name__(self) -> str:
-        """The original callback's name."""
-        return str(getattr(self._callback, "__name__", "callback"))
+    def __repr__(self) -> str:
+        return repr(self._callback)  # asyncio's complaints show it, or the name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._callback, name)
 
     def __call__(self, future: Any) -> Any:
         """Run the callback."""
