@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from aperf._recorder import Recorder
 
-# ----------------------------------------------------------------------------------- both twins
+# --------------------------------------------------------------------------------------- both twins
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)
@@ -43,7 +43,7 @@ def twin(monkeypatch: pytest.MonkeyPatch, recorder_class: type[Recorder]) -> typ
     return recorder_class
 
 
-# ------------------------------------------------------------------------------------ all loops
+# ---------------------------------------------------------------------------------------- all loops
 
 
 def eager_loop() -> asyncio.AbstractEventLoop:

@@ -284,7 +284,7 @@ def test_i5_a_disarmed_hook_passes_everything_through(
     assert 1 == len(story.births) == len(story.all_steps)  # those of the one that switched it off
 
 
-# ----------------------------------------------------------- I7: numbers are not addresses, ever
+# -------------------------------------------------------------- I7: numbers are not addresses, ever
 
 
 def test_i7_numbers_are_never_used_again(recorder: Recorder, loop_factory: LoopFactory) -> None:

@@ -36,7 +36,7 @@ def code_of(recorder: Recorder, record: Record) -> CodeType:
     return code
 
 
-# ------------------------------------------------------------------------------------------ times
+# -------------------------------------------------------------------------------------------- times
 
 
 def timed(recorder: Recorder, scale: int) -> Story:
@@ -114,7 +114,7 @@ def test_the_first_step_has_no_site(recorder: Recorder) -> None:
     assert "timed.<locals>.program" == code_of(recorder, second).co_qualname
 
 
-# ------------------------------------------------------------------------------------------ names
+# -------------------------------------------------------------------------------------------- names
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_name_that_stays_is_recorded_once(recorder: Recorder) -> None:
     assert [] == of_kind(run(recorder, main()).records, Kind.NAME)
 
 
-# ----------------------------------------------------------------------------------------- births
+# ------------------------------------------------------------------------------------------- births
 
 
 def test_a_birth_says_what_runs_and_who_made_it(recorder: Recorder) -> None:
