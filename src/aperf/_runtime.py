@@ -19,6 +19,7 @@ from ._errors import InstrumentationError
 from ._ids import Ids
 from ._instrument.all_loops import AllLoops, exempt
 from ._instrument.loop import Loops, on_loop_thread
+from ._instrument.monitoring import EveryAwait
 from ._pipeline import Assembler, Pipeline, Rules, Sink, Tables
 from ._recorder import SLOT, Cold, Recorder
 from ._spans import SPAN_VAR, activate, deactivate, open_span
@@ -54,6 +55,7 @@ class Runtime:
             manual_clock=manual_clock,
         )
         self.loops = Loops(self.recorder, SPAN_VAR)
+        self.awaits = EveryAwait(self.recorder)
         self.pipeline = Pipeline(
             self.recorder,
             interval_ns=settings.export_interval_ns,
@@ -126,6 +128,15 @@ class Attachment:
         self._all_loops = AllLoops(self._made)
         self._all_loops.install()
 
+    def watch_awaits(self) -> None:
+        """Watch awaits that do not suspend, too.
+
+        Raises:
+            InstrumentationError: other tools use all of `sys.monitoring`.
+        """
+        with _lock:
+            self.runtime.awaits.install(self.key)
+
     def _made(self, loop: Any) -> None:
         try:
             self.watch(loop)
@@ -146,6 +157,7 @@ class Attachment:
             runtime = self.runtime
             if self._all_loops is not None:
                 self._all_loops.uninstall()
+            runtime.awaits.uninstall(self.key)
             live, now_ns = runtime.recorder.live(), runtime.recorder.now_ns()
             runtime.loops.uninstall_all(self.key)
             runtime.attachments.remove(self)
@@ -227,6 +239,7 @@ def _attachment(
         segment_ns=settings.segment_ns,
         segment_spans=settings.segment_spans,
         await_min_ns=settings.await_min_ns,
+        calls=settings.awaits == "all",
         **({} if sample is None else {"sample": sample}),
     )
     assembler = Assembler(
@@ -292,5 +305,6 @@ def _after_fork() -> None:
         return
     runtime.recorder.armed = False
     runtime.loops.forget()
+    runtime.awaits.forget()
     for attachment in runtime.attachments:
         attachment.abandon()

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aperf._ids import AWAITS, CALLS, JOBS, Ids
+from aperf._ids import AWAITS, JOBS, Ids
 from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, Kind
 from aperf.model import Event, LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
 
 from ._bits import Birth, Row, Step
+from ._calls import Calls
 from ._family import Family, Rules
 from ._report import unfinished_tasks
 from ._rows import Rows
@@ -55,7 +56,7 @@ class Assembler:
     Attributes:
         tasks: how many tasks were seen.
         steps: how many steps.
-        awaits: how many suspensions ended.
+        suspensions: how many suspensions ended.
         live: the live tasks by number.
         unfinished: those that were live when the session ended.
     """
@@ -65,7 +66,7 @@ class Assembler:
     ) -> None:
         self.tables = tables
         self.totals = Totals()
-        self.tasks = self.steps = self.awaits = 0
+        self.tasks = self.steps = self.suspensions = 0
         self.live: dict[int, TaskState] = {}
         self._ended: dict[int, TaskState] = {}
         self._ended_before: dict[int, TaskState] = {}
@@ -77,6 +78,7 @@ class Assembler:
         self.rows = Rows(tables, wanted=rows)
         self.family = Family(ids, anchor, rules)
         self.users = UserSpans(self.live, tables, self.rows, self.family)
+        self.calls = Calls(self.live, tables, self.rows, self.family)
         self._handlers: dict[int, Callable[[int, int, int, int, int, int, bytes], None]] = {
             Kind.WIDE: self._wide,
             Kind.BIRTH: self._birth,
@@ -89,9 +91,15 @@ class Assembler:
             Kind.EVENT: self.users.event,
             Kind.ATTRIBUTE: self.users.attribute,
             Kind.JOB: self._job,
-            Kind.CALL: self._call,
             Kind.LOST: self._lost,
         }
+        if rules.calls:
+            self._handlers |= {Kind.CALL: self.calls.ended, Kind.IN_CALL: self.calls.suspended}
+
+    @property
+    def awaits(self) -> int:
+        """How many awaits ended: suspensions, and calls without one."""
+        return self.suspensions + self.calls.awaits
 
     # ------------------------------------------------------------------------------------- input
 
@@ -155,7 +163,7 @@ class Assembler:
                 ready_ns = gap_ns
             waiting_ns = gap_ns - ready_ns
             task.waiting_ns += waiting_ns
-            self.awaits += 1
+            self.suspensions += 1
             template, entry = self.tables.wait(site)
             entry.waits.add(waiting_ns)
             entry.ready_ns += ready_ns
@@ -179,7 +187,7 @@ class Assembler:
             self._end(task, end_ns, flags)
             return
         opened = task.open
-        task.await_parent = opened[-1].span if opened else task.span
+        task.await_parent = opened[-1].inside if opened else task.inside
         if self.family.is_old(task.trace, end_ns):
             self._cut(task, end_ns)
 
@@ -357,6 +365,7 @@ class Assembler:
             self._cancelled(task)
         else:
             task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
+        self.calls.abandon(task, end_ns)
         self.users.abandon(task, end_ns)
         self._close(task, message)
         self._ended[task.id] = task
@@ -408,9 +417,12 @@ class Assembler:
             return
         flags = task.flags
         task.flags |= Row.SEGMENT
+        calls = self.calls.cut(task, t_ns)
         self._close(task)
         task.flags = flags
         self.family.next_segment(task, self.live.get(task.creator), t_ns)
+        self.calls.go_on(task, t_ns, calls)
+        task.await_parent = task.inside
 
     # -------------------------------------------------------------------------------------- others
 
@@ -433,22 +445,6 @@ class Assembler:
             ready_ns=queue_ns, thread=ring + 1,
         )  # fmt: skip
 
-    def _call(
-        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
-        duration_ns, parent_seq, _, _ = PAIR.unpack_from(payload)
-        task = self.known(a)
-        if task is None:
-            return
-        self.awaits += 1
-        ids = self.family.ids
-        number = ids.span(task.base, CALLS + b)
-        parent = ids.span(task.base, CALLS + parent_seq) if parent_seq else task.span
-        self.rows.add(
-            self.tables.call(ref), task.trace, number, parent, t_ns, t_ns + duration_ns,
-            flags=Row.ERROR if flags & Step.FAILED else 0, task=a,
-        )  # fmt: skip
-
     def _lost(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
     ) -> None:
@@ -464,6 +460,8 @@ class Assembler:
             task.name, task.steps = known.name, 0
             task.flags |= Row.ADOPTED
             self.family.root(task)
+            self.calls.adopt(other.calls, task, t_ns)
+            task.await_parent = task.inside
 
     def finish(self, t_ns: int, live: Iterable[Live]) -> None:
         """End the session: what is still open ends now, and says so.

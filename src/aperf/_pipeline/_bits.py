@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aperf._recorder._layout import BirthFlag, StepFlag
+from aperf._recorder._layout import BirthFlag, CallFlag, StepFlag
 from aperf.model import Flag
 
-__all__ = ("Birth", "Row", "Step")
+__all__ = ("Birth", "Call", "Row", "Step")
 
 
 class Step:
@@ -29,6 +29,14 @@ class Birth:
     ADOPTED: Final = int(BirthFlag.ADOPTED)
     UNCODED: Final = int(BirthFlag.UNCODED)
     CALLBACK: Final = int(BirthFlag.CALLBACK)
+
+
+class Call:
+    """Flags of CALL."""
+
+    SUSPENDED: Final = int(CallFlag.SUSPENDED)
+    FAILED: Final = int(CallFlag.FAILED)
+    CANCELLED: Final = int(CallFlag.CANCELLED)
 
 
 class Row:

@@ -27,6 +27,7 @@ class Rules:
         segment_ns: age from which a trace is cut.
         segment_spans: size from which a trace is cut.
         await_min_ns: shorter awaits count, but are no spans.
+        calls: whether awaited coroutines are spans of their own (`awaits="all"`).
         sample: decides about a new trace by its id and the name of its first span.
     """
 
@@ -34,6 +35,7 @@ class Rules:
     segment_ns: int = 60 * 10**9
     segment_spans: int = 10_000
     await_min_ns: int = 0
+    calls: bool = True
     sample: Callable[[int, str], bool] = lambda trace_id, name: True
 
 

@@ -65,12 +65,16 @@ class Live(NamedTuple):
 
 
 class Notes:
-    """Attributes and events of something unfinished, within OpenTelemetry's limits."""
+    """Attributes and events of something unfinished, within OpenTelemetry's limits.
 
-    __slots__ = ("attributes", "event_attributes", "events", "trace")
+    `inside` is the id of the span that an await in it belongs to: its own, or that of a call.
+    """
 
-    def __init__(self, trace: Trace) -> None:
+    __slots__ = ("attributes", "event_attributes", "events", "inside", "trace")
+
+    def __init__(self, trace: Trace, span: int) -> None:
         self.trace = trace
+        self.inside = span
         self.attributes: dict[str, AttributeValue] = {}
         self.events: list[Event] = []
         #: of the last event, which may still get more
@@ -111,7 +115,7 @@ class OpenSpan(Notes):
     def __init__(
         self, trace: Trace, key: tuple[int, int], span: int, parent: int, template: int, t_ns: int
     ) -> None:
-        super().__init__(trace)
+        super().__init__(trace, span)
         self.key = key
         self.owner = key[0]
         self.span = span
@@ -174,7 +178,7 @@ class TaskState(Notes):
     )
 
     def __init__(self, number: int, coroutine: CoroutineEntry, born_ns: int, ring: int) -> None:
-        super().__init__(NO_TRACE)
+        super().__init__(NO_TRACE, 0)
         self.id = number
         self.coroutine = coroutine
         self.name = ""
@@ -192,7 +196,7 @@ class TaskState(Notes):
         """Go on in a trace."""
         self.trace = trace
         self.base = base
-        self.span = self.await_parent = span
+        self.span = self.inside = self.await_parent = span
 
     def begin_segment(self, t_ns: int, links: list[Link]) -> None:
         """Count anew from here on; the trace is given by `enter`."""

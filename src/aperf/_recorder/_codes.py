@@ -7,23 +7,26 @@ from pathlib import Path
 from types import CodeType, CoroutineType
 from typing import Any, Final
 
-__all__ = ("USER", "WRAPPER", "classify", "look_through")
+__all__ = ("OWN", "USER", "WRAPPER", "classify", "look_through")
 
-#: Bits of `classify`: the program's own code; a coroutine that only runs another one.
+#: Bits of `classify`: the program's own code; a coroutine that only runs another one; aperf's code.
 USER: Final = 1
 WRAPPER: Final = 2
+OWN: Final = 4
+
+_PACKAGE: Final = str(Path(__file__).parent.parent)
 
 
 def _library_prefixes() -> tuple[str, ...]:
     """Return the directories whose code is not the program's own."""
     paths = sysconfig.get_paths()
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    own = str(Path(__file__).parent.parent)
-    found = {paths[name] for name in names if name in paths} | {own}
+    found = {paths[name] for name in names if name in paths} | {_PACKAGE}
     return tuple(sorted(path.rstrip("/\\") + ("\\" if "\\" in path else "/") for path in found))
 
 
 _LIBRARIES: Final = _library_prefixes()
+_OWN: Final = (_PACKAGE + "/", _PACKAGE + "\\")
 _INSTALLED: Final = ("/site-packages/", "\\site-packages\\", "/dist-packages/")
 
 #: Coroutines that only run the one they were given: (qualified name, end of the file's name).
@@ -39,7 +42,7 @@ _WRAPPERS: Final = frozenset(
 
 
 def classify(code: CodeType) -> int:
-    """Say whether code is the program's own (not the library's, not installed), or a wrapper."""
+    """Say whether code is the program's own (not the library's, not installed), a wrapper, ours."""
     filename = code.co_filename
     bits = 0
     if (
@@ -49,6 +52,8 @@ def classify(code: CodeType) -> int:
         bits |= USER
     if (code.co_qualname, filename.replace("\\", "/").rpartition("/")[2]) in _WRAPPERS:
         bits |= WRAPPER
+    if filename.startswith(_OWN):
+        bits |= OWN
     return bits
 
 

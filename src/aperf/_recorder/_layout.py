@@ -24,8 +24,12 @@ By kind:
 * ATTRIBUTE: a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
 * JOB, a job of an executor: t = start, a = task that submitted it, b = number of the job, ref =
   site of the function (UNCODED: a name); slot 2: queue_ns, run_ns.
-* CALL, with awaits="all": t = start, a = task, b = seq, ref = site; slot 2: duration_ns,
-  parent_seq.
+* CALL, an awaited coroutine that is over (awaits="all"): t = start, a = task, b = seq, ref = site
+  of its code, flags = a set of `CallFlag`; slot 2: duration_ns, parent_seq (0: the task), parent's
+  start.
+* IN_CALL: one that is still open when its task is suspended for the first time in it: as its CALL,
+  without the duration. Several come outermost first. The task is in the last one until that ends,
+  then in its parent; where it is in another one, that is named again (0: in none).
 * LOST: a = number of events that found the ring full since the last one that did not.
 """
 
@@ -43,6 +47,7 @@ __all__ = (
     "PAIR",
     "SLOT",
     "BirthFlag",
+    "CallFlag",
     "CloseFlag",
     "Hint",
     "Kind",
@@ -82,6 +87,7 @@ class Kind(enum.IntEnum):
     JOB = 12
     CALL = 13
     LOST = 14
+    IN_CALL = 15
 
 
 #: Kinds that may use the last eighth of the ring: without them the others could not be understood.
@@ -118,6 +124,14 @@ class CloseFlag(enum.IntFlag):
     ERROR = 1  #: by an exception; an EVENT named "exception" precedes
     CANCELLED = 2  #: by the cancellation of the task
     ABANDONED = 4  #: nobody ended it, it was garbage collected
+
+
+class CallFlag(enum.IntFlag):
+    """Facts of an awaited coroutine."""
+
+    SUSPENDED = 1  #: its task was suspended in it (an IN_CALL precedes)
+    FAILED = 2  #: it ended by an exception
+    CANCELLED = 4  #: … by a cancellation
 
 
 class Hint(enum.IntFlag):

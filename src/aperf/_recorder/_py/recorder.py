@@ -23,6 +23,7 @@ from aperf._recorder._layout import (
 
 from .chain import walk
 from .hook import LoopHook
+from .monitor import Monitor
 from .ring import Ring
 from .sites import Frames, Site, Sites
 from .wrapper import Wrapper
@@ -424,6 +425,10 @@ class Recorder:
     def hook(self, loop: Any) -> LoopHook:
         """Return what stands in for `create_task` and `call_soon` of a loop."""
         return LoopHook(self, loop)
+
+    def monitor(self) -> Monitor:
+        """Return what `sys.monitoring` is to call for each await (Python 3.12 and later)."""
+        return Monitor(self)
 
     def wrap(self, coroutine: Any, name: str | None, context: Any) -> Wrapper:
         """Return a coroutine that records the steps of another one (for task factories)."""

@@ -39,6 +39,7 @@ class Ring:
         "current",
         "dropped",
         "head",
+        "leaving",
         "pending",
         "slots",
         "tail",
@@ -63,6 +64,8 @@ class Ring:
         self.current = 0
         #: while no task runs: id of the task whose end made this callback run
         self.cause = 0
+        #: whether the frames of a task are being left one by one, innermost first (see monitor.py)
+        self.leaving = False
         #: the birth that is under way: (coroutine, id, creator, time), see hook.py
         self.pending: tuple[object, int, int, int] | None = None
 
