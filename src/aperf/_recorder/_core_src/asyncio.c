@@ -18,6 +18,16 @@ asyncio_ask_bool(PyObject *future, const char *method)
     return truth;
 }
 
+int
+asyncio_ask_if_future(const Asyncio *asyncio, PyObject *object, const char *method)
+{
+    /* asyncio.isfuture() asks the type likewise: objects that invent attributes do not count. */
+    PyObject *mark = NULL;
+    int found = optional_attr((PyObject *)Py_TYPE(object), asyncio->future_mark, &mark);
+    Py_XDECREF(mark);
+    return found <= 0 ? found : asyncio_ask_bool(object, method);
+}
+
 /* Calls a method that must exist, or reads an attribute that may be missing. */
 PyObject *
 asyncio_ask(PyObject *task, const char *name, bool call)
@@ -296,20 +306,4 @@ asyncio_callback_hints(const Asyncio *asyncio, PyObject *waiter)
         (void)asyncio->future->tp_traverse(waiter, collect_hints, &hints);
     }
     return hints;
-}
-
-int
-asyncio_is_done_future(const Asyncio *asyncio, PyObject *object)
-{
-    if (asyncio_is_c_future(asyncio, object)) {
-        return asyncio_bool(asyncio->done, object);
-    }
-    /* asyncio.isfuture() asks the type likewise: objects that invent attributes do not count. */
-    PyObject *mark = NULL;
-    int found = optional_attr((PyObject *)Py_TYPE(object), asyncio->future_mark, &mark);
-    if (found <= 0) {
-        return found;
-    }
-    Py_DECREF(mark);
-    return asyncio_ask_bool(object, "done");
 }

@@ -43,11 +43,9 @@ unsigned long long asyncio_default_name(const Asyncio *asyncio, PyObject *task);
 /* What a future's callbacks tell of what stands behind it, a set of Hint. */
 int asyncio_callback_hints(const Asyncio *asyncio, PyObject *waiter);
 
-/* Says whether an object is a future that has ended; -1 with an exception set. */
-int asyncio_is_done_future(const Asyncio *asyncio, PyObject *object);
-
 /* The slow halves of the functions below. */
 int asyncio_ask_bool(PyObject *future, const char *method);
+int asyncio_ask_if_future(const Asyncio *asyncio, PyObject *object, const char *method);
 PyObject *asyncio_ask(PyObject *task, const char *name, bool call);
 
 static inline int
@@ -86,6 +84,22 @@ asyncio_cancelled(const Asyncio *asyncio, PyObject *future)
 {
     return asyncio_is_c_future(asyncio, future) ? asyncio_bool(asyncio->cancelled, future)
                                                 : asyncio_ask_bool(future, "cancelled");
+}
+
+/* The same of an object that may be no future: 0. */
+static inline int
+asyncio_is_done_future(const Asyncio *asyncio, PyObject *object)
+{
+    return asyncio_is_c_future(asyncio, object) ? asyncio_bool(asyncio->done, object)
+                                                : asyncio_ask_if_future(asyncio, object, "done");
+}
+
+static inline int
+asyncio_is_cancelled_future(const Asyncio *asyncio, PyObject *object)
+{
+    return asyncio_is_c_future(asyncio, object)
+               ? asyncio_bool(asyncio->cancelled, object)
+               : asyncio_ask_if_future(asyncio, object, "cancelled");
 }
 
 /* Says whether a loop runs on this thread; -1 with an exception set. */

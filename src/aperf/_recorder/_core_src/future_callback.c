@@ -72,25 +72,28 @@ future_callback_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+/* asyncio's complaints show the callback, or its name. */
 static PyObject *
-future_callback_get_name(PyObject *op, void *closure)
+future_callback_repr(PyObject *op)
 {
-    (void)closure;
-    FutureCallback *self = (FutureCallback *)op;
-    PyObject *name;
-    int found = optional_attr(self->callback, self->recorder->state->names.__name__, &name);
-    return found == 0 ? PyUnicode_FromString("callback") : name;
+    return PyObject_Repr(((FutureCallback *)op)->callback);
+}
+
+static PyObject *
+future_callback_getattro(PyObject *op, PyObject *name)
+{
+    PyObject *value = PyObject_GenericGetAttr(op, name);
+    if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        value = PyObject_GetAttr(((FutureCallback *)op)->callback, name);
+    }
+    return value;
 }
 
 static PyMemberDef future_callback_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(FutureCallback, vectorcall), READONLY, NULL},
     {"__wrapped__", T_OBJECT_EX, offsetof(FutureCallback, callback), READONLY,
      "The original callback."},
-    {0},
-};
-
-static PyGetSetDef future_callback_getset[] = {
-    {"__name__", future_callback_get_name, NULL, "The original callback's name.", NULL},
     {0},
 };
 
@@ -101,7 +104,8 @@ static PyType_Slot future_callback_slots[] = {
     {Py_tp_clear, future_callback_clear},
     {Py_tp_dealloc, future_callback_dealloc},
     {Py_tp_members, future_callback_members},
-    {Py_tp_getset, future_callback_getset},
+    {Py_tp_repr, future_callback_repr},
+    {Py_tp_getattro, future_callback_getattro},
     {0, NULL},
 };
 

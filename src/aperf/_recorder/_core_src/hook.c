@@ -135,7 +135,7 @@ watch_step(Recorder *recorder, Ring *ring, PyObject *task, PyObject *callback, u
 {
     int flags = 0;
     if (waker == 0 && call.count > 1) {
-        int cancelled = asyncio_cancelled(&recorder->state->asyncio, call.args[1]);
+        int cancelled = asyncio_is_cancelled_future(&recorder->state->asyncio, call.args[1]);
         flags = cancelled > 0 ? canceller(recorder) : cancelled;
     }
     Entry *entry = flags < 0 ? NULL : recorder_entry_at_wake(recorder, ring, task);

@@ -208,7 +208,8 @@ step_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kw
         Ring *ring = recorder_ring(recorder);
         int cancelled = 0;
         if (PyVectorcall_NARGS(nargsf) > 0) {
-            cancelled = asyncio_cancelled(&recorder->state->asyncio, args[0]);
+            /* A task in Python schedules itself with an exception, too. */
+            cancelled = asyncio_is_cancelled_future(&recorder->state->asyncio, args[0]);
         }
         if (LIKELY(ring != NULL && cancelled >= 0)) {
             int flags = self->flags | (cancelled ? STEP_WAIT_CANCELLED : 0);
