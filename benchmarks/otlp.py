@@ -1,9 +1,9 @@
-"""What encoding a span costs: aperf's encoder by kind of row, and OpenTelemetry's `encode_spans`.
+"""What encoding and sending a span costs: by kind of row, and with OpenTelemetry's `encode_spans`.
 
     python benchmarks/otlp.py [--json PATH]
 
-Prints a table; times are CPU time of the thread, the best of several rounds. Compare the ratios, not the
-times of two machines.
+Prints a table; encoding times are CPU time of the thread, the best of several rounds. Compare
+ratios, not the times of two machines.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import argparse
 import json
 import platform
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,20 +26,23 @@ from opentelemetry.trace import Link as OTelLink
 from opentelemetry.trace import SpanContext as OTelContext
 from opentelemetry.trace import TraceFlags
 
-from aperf.model import Category, Detail, SpanBatch, Template, ThreadInfo
+from aperf.exporters.otlp import OtlpExporter
+from aperf.model import Category, Detail, SessionInfo, SpanBatch, Template, ThreadInfo
 from aperf.protocol.otlp import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 SPANS = 4096
 SLICE = 256
+SDK = "await, OpenTelemetry's encode_spans"
 NOW_NS = 1_790_000_000_000_000_000
 RESOURCE = (("service.name", "benchmark"), ("telemetry.sdk.name", "aperf"))
 
 
 def make_batch(category: Category, *, linked: float = 0.8, detailed: bool = False) -> SpanBatch:
-    """Return rows of 50 call sites with random ids and times; `linked` is the share with a waker."""
+    """Return rows of 50 call sites with random ids; `linked` is the share with a waker."""
     dice = random.Random(1)
     templates = [
         Template(
@@ -118,14 +123,16 @@ def sliced(batch: SpanBatch) -> Callable[[], object]:
     return encode
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the results here")
-    parser.add_argument("--rounds", type=int, default=30)
-    options = parser.parse_args()
+def encoding_costs(rounds: int) -> dict[str, float]:
+    """Return the CPU time of encoding one span, in ns, by kind of row.
+
+    OpenTelemetry comes first: its many objects leave a heap behind that has grown. Where memory has
+    to be fetched from the system again each time, page faults nearly double the cost of an await.
+    """
     awaits = make_batch(Category.AWAIT)
     spans = readable_spans(awaits)
-    sdk = ns_per_span(lambda: encode_spans(spans).SerializeToString(), max(options.rounds // 10, 2))
+    few = max(rounds // 10, 2)
+    costs = {SDK: ns_per_span(lambda: encode_spans(spans).SerializeToString(), few)}
     batches = {
         "await": awaits,
         "await, no waker": make_batch(Category.AWAIT, linked=0),
@@ -133,14 +140,71 @@ def main() -> None:
         "task": make_batch(Category.TASK),
         "executor job": make_batch(Category.EXECUTOR),
     }
-    results = {name: ns_per_span(sliced(batch), options.rounds) for name, batch in batches.items()}
-    results["await, OpenTelemetry's encode_spans"] = sdk
+    return costs | {name: ns_per_span(sliced(batch), rounds) for name, batch in batches.items()}
+
+
+def serve() -> None:
+    """Take requests until stdin closes; print the port first."""
+    import grpc
+
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+    server = grpc.server(ThreadPoolExecutor(2))
+    service = "opentelemetry.proto.collector.trace.v1.TraceService"
+    handlers = grpc.method_handlers_generic_handler(service, {"Export": handler})
+    server.add_generic_rpc_handlers((handlers,))
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    server.start()
+    sys.stdin.read()
+    server.stop(0)
+
+
+def sending_rates(batches: int) -> dict[str, float]:
+    """Return how many awaits per second reach a receiver in another process."""
+    batch = make_batch(Category.AWAIT)
+    spans = batches * SPANS
+    command = [sys.executable, __file__, "--serve"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as receiver:
+        assert receiver.stdout is not None
+        port = int(receiver.stdout.readline())
+        exporter = OtlpExporter(f"http://127.0.0.1:{port}", queue_spans=spans)
+        exporter.start(SessionInfo(service_name="benchmark"))
+        rates = {}
+        for name in ("with pauses", "without pauses"):
+            before_ns, cpu_before_ns = time.monotonic_ns(), time.process_time_ns()
+            goal = sum(exporter.statistics()[:2]) + spans
+            for _ in range(batches):
+                exporter.export(batch, 0)
+            if name == "without pauses":
+                exporter.flush(time.monotonic_ns() + 60 * 10**9)
+            while sum(exporter.statistics()[:2]) < goal:  # exported and dropped
+                time.sleep(0.001)
+            rates[f"sent {name}, per s"] = spans / (time.monotonic_ns() - before_ns) * 1e9
+            cpu_ns = time.process_time_ns() - cpu_before_ns
+            rates[f"sent {name}, per CPU s"] = spans / cpu_ns * 1e9
+        assert exporter.shutdown(time.monotonic_ns() + 10**9), exporter.statistics()
+        receiver.communicate()
+    return rates
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve()
+        return
+    costs = encoding_costs(options.rounds)
     print(f"CPython {platform.python_version()}, {SPANS} spans")
     print(f"{'':38}{'ns/span':>9}{'M spans/s':>11}{'× faster':>10}")
-    for name, cost in results.items():
-        print(f"{name:38}{cost:9.0f}{1000 / cost:11.2f}{sdk / cost:10.1f}")
+    for name, cost in costs.items():
+        print(f"{name:38}{cost:9.0f}{1000 / cost:11.2f}{costs[SDK] / cost:10.1f}")
+    rates = sending_rates(min(3 * options.rounds, 150))
+    for name, rate in rates.items():
+        print(f"{name:38}{'':9}{rate / 1e6:11.2f}")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+        options.json.write_text(json.dumps({"ns_per_span": costs, "rates": rates}, indent=2))
 
 
 if __name__ == "__main__":
