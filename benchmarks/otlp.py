@@ -12,12 +12,11 @@ import argparse
 import json
 import platform
 import random
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from _sink import otlp_sink
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -32,7 +31,6 @@ from aperf.protocol.otlp import Encoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 SPANS = 4096
 SLICE = 256
@@ -143,68 +141,42 @@ def encoding_costs(rounds: int) -> dict[str, float]:
     return costs | {name: ns_per_span(sliced(batch), rounds) for name, batch in batches.items()}
 
 
-def serve() -> None:
-    """Take requests until stdin closes; print the port first."""
-    import grpc
-
-    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
-    server = grpc.server(ThreadPoolExecutor(2))
-    service = "opentelemetry.proto.collector.trace.v1.TraceService"
-    handlers = grpc.method_handlers_generic_handler(service, {"Export": handler})
-    server.add_generic_rpc_handlers((handlers,))
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
-    server.start()
-    sys.stdin.read()
-    server.stop(0)
-
-
-def sending_rates(batches: int) -> dict[str, float]:
-    """Return how many awaits per second reach a receiver in another process."""
+def sending_costs(batches: int) -> dict[str, float]:
+    """Return what it costs to bring an await to a receiver in another process, in ns."""
     batch = make_batch(Category.AWAIT)
     spans = batches * SPANS
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as receiver:
-        assert receiver.stdout is not None
-        port = int(receiver.stdout.readline())
-        exporter = OtlpExporter(f"http://127.0.0.1:{port}", queue_spans=spans)
+    costs = {}
+    with otlp_sink() as endpoint:
+        exporter = OtlpExporter(endpoint, queue_spans=spans)
         exporter.start(SessionInfo(service_name="benchmark"))
-        rates = {}
         for name in ("with pauses", "without pauses"):
             before_ns, cpu_before_ns = time.monotonic_ns(), time.process_time_ns()
-            goal = sum(exporter.statistics()[:2]) + spans
+            goal = sum(exporter.statistics()[:2]) + spans  # exported and dropped
             for _ in range(batches):
                 exporter.export(batch, 0)
             if name == "without pauses":
                 exporter.flush(time.monotonic_ns() + 60 * 10**9)
-            while sum(exporter.statistics()[:2]) < goal:  # exported and dropped
+            while sum(exporter.statistics()[:2]) < goal:
                 time.sleep(0.001)
-            rates[f"sent {name}, per s"] = spans / (time.monotonic_ns() - before_ns) * 1e9
-            cpu_ns = time.process_time_ns() - cpu_before_ns
-            rates[f"sent {name}, per CPU s"] = spans / cpu_ns * 1e9
+            costs[f"await, sent {name}"] = (time.monotonic_ns() - before_ns) / spans
+            costs[f"await, sent {name}, CPU"] = (time.process_time_ns() - cpu_before_ns) / spans
         assert exporter.shutdown(time.monotonic_ns() + 10**9), exporter.statistics()
-        receiver.communicate()
-    return rates
+    return costs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve()
-        return
     costs = encoding_costs(options.rounds)
+    costs |= sending_costs(min(3 * options.rounds, 150))
     print(f"CPython {platform.python_version()}, {SPANS} spans")
     print(f"{'':38}{'ns/span':>9}{'M spans/s':>11}{'× faster':>10}")
     for name, cost in costs.items():
         print(f"{name:38}{cost:9.0f}{1000 / cost:11.2f}{costs[SDK] / cost:10.1f}")
-    rates = sending_rates(min(3 * options.rounds, 150))
-    for name, rate in rates.items():
-        print(f"{name:38}{'':9}{rate / 1e6:11.2f}")
     if options.json:
-        options.json.write_text(json.dumps({"ns_per_span": costs, "rates": rates}, indent=2))
+        options.json.write_text(json.dumps(costs, indent=2))
 
 
 if __name__ == "__main__":
