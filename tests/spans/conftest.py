@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.spans.watching import TWINS, recording
+from tests.spans.watching import recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from aperf._recorder import Recorder
 
 
-@pytest.fixture(params=TWINS)
-def recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
+@pytest.fixture
+def recorder(recorder_class: type[Recorder]) -> Iterator[Recorder]:
     """A recorder in which user spans are recorded, each twin in turn."""
-    with recording(request.param) as recorder:
+    with recording(recorder_class) as recorder:
         yield recorder

@@ -34,6 +34,11 @@ class Unprintable:
         raise ValueError
 
 
+class Odd(list[int]):
+    def __getitem__(self, index: Any) -> Any:
+        raise LookupError
+
+
 @pytest.mark.parametrize(
     ("value", "kept"),
     [
@@ -64,6 +69,8 @@ class Unprintable:
         ([True, False], (True, False)),
         ([0.5], (0.5,)),
         ([1, 0.5, "x"], ("1", "0.5", "x")),
+        ([1, 2**63], ("1", "9223372036854775808")),
+        (Odd([1]), "[1]"),
         ([[1], Unprintable()], ("[1]", "<str() raised ValueError>")),
         (range(3), "range(0, 3)"),
         (list(range(1000)), tuple(range(MAX_ITEMS))),

@@ -15,7 +15,7 @@ from aperf._spans import activate, current_span, deactivate, instrument, span
 from tests.spans.watching import named, run, seen
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 
     from aperf._recorder import Recorder
 
@@ -307,7 +307,23 @@ def test_nothing_is_kept(recorder: Recorder) -> None:
         del arguments
         raise Kept
 
+    @instrument
+    async def async_items() -> AsyncGenerator[Kept, None]:
+        while True:
+            try:
+                yield Kept()
+            except Kept:
+                pass
+
     async def program() -> None:
+        generator = async_items()
+        references.append(weakref.ref(await anext(generator)))
+        thrown = Kept()
+        references.append(weakref.ref(thrown))
+        references.append(weakref.ref(await generator.athrow(thrown)))
+        del thrown
+        assert [None] * 3 == [reference() for reference in references[-3:]]
+        await generator.aclose()
         try:
             await fails(Kept())
         except Kept as error:
@@ -323,8 +339,10 @@ def test_nothing_is_kept(recorder: Recorder) -> None:
         references.append(weakref.ref(iterator.throw(thrown)))  # type: ignore[attr-defined]
         del thrown
         asyncio.run(program())
-        assert [None] * 5 == [reference() for reference in references]
+        assert [None] * 8 == [reference() for reference in references]
     finally:
         gc.enable()
     iterator.close()  # type: ignore[attr-defined]
-    assert {"items", "fails"} == {name.rpartition(".")[2] for name in named(seen(recorder))}
+    assert {"items", "async_items", "fails"} == {
+        name.rpartition(".")[2] for name in named(seen(recorder))
+    }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
     from aperf._recorder import Recorder
+    from tests.watched import LoopFactory
 
 
 @instrument(name="numbers")
@@ -51,7 +52,7 @@ def test_not_current_between_items(recorder: Recorder) -> None:
     assert all([0] == one.ends for one in spans.values())
 
 
-def test_not_current_between_async_items(recorder: Recorder) -> None:
+def test_not_current_between_async_items(recorder: Recorder, loop_factory: LoopFactory) -> None:
     """The same for asynchronous generators."""
 
     async def program() -> None:
@@ -62,7 +63,7 @@ def test_not_current_between_async_items(recorder: Recorder) -> None:
                     await asyncio.sleep(0)
             assert consumer == current_span()
 
-    run(recorder, program())
+    run(recorder, program(), loop_factory)
     spans = named(seen(recorder))
     for number in range(2):
         assert spans["async numbers"].key == spans[f"make {number}"].parent
@@ -96,6 +97,20 @@ def test_consumer_opens_a_span_between_items(recorder: Recorder) -> None:
         assert [] == list(iterator)
         assert consumer == current_span()
     assert [0] == named(seen(recorder))["numbers"].ends
+
+
+def test_consumer_opens_a_span_between_async_items(recorder: Recorder) -> None:
+    """The same for asynchronous generators."""
+
+    async def program() -> None:
+        iterator = async_numbers(1)
+        await anext(iterator)
+        with span("consumer") as consumer:
+            assert [] == [number async for number in iterator]
+            assert consumer == current_span()
+
+    run(recorder, program())
+    assert [0] == named(seen(recorder))["async numbers"].ends
 
 
 def test_protocol_passes_through(recorder: Recorder) -> None:
@@ -194,7 +209,7 @@ async def slow_to_close(closed: list[str]) -> AsyncIterator[int]:
         closed.append("closed")
 
 
-def test_async_generator_abandoned(recorder: Recorder) -> None:
+def test_async_generator_abandoned(recorder: Recorder, loop_factory: LoopFactory) -> None:
     """A generator that its consumer drops is closed by the loop, once, without complaints."""
 
     async def consume(closed: list[str]) -> None:
@@ -210,13 +225,15 @@ def test_async_generator_abandoned(recorder: Recorder) -> None:
             await asyncio.sleep(0)
         assert ["closed"] == closed
 
-    run(recorder, program())
+    run(recorder, program(), loop_factory)
     spans = named(seen(recorder))
     assert [[0], [0]] == [spans[name].ends for name in ("slow to close", "inside")]
     assert (spans["afterwards"].owner, 0) == spans["afterwards"].parent
 
 
-def test_async_generator_closed_with_the_loop(recorder: Recorder) -> None:
+def test_async_generator_closed_with_the_loop(
+    recorder: Recorder, loop_factory: LoopFactory
+) -> None:
     """A generator that is still suspended when the loop shuts down is closed once, in order."""
     closed: list[str] = []
     kept: list[AsyncIterator[int]] = []
@@ -226,7 +243,7 @@ def test_async_generator_closed_with_the_loop(recorder: Recorder) -> None:
             kept.append(slow_to_close(closed))
             await anext(kept[-1])
 
-    run(recorder, program())
+    run(recorder, program(), loop_factory)
     assert ["closed"] * 3 == closed
     assert [[0]] * 6 == [one.ends for one in seen(recorder)]
 

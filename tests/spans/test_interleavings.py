@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from aperf._recorder._layout import CloseFlag
 from aperf._spans import current_span, span
 from tests.records import decode
-from tests.spans.watching import TWINS, open_at_birth, recording, run, seen_in
+from tests.spans.watching import open_at_birth, recording, run, seen_in
+from tests.twins import IMPLEMENTATIONS, recorder_of
 
 if TYPE_CHECKING:
-    from aperf._recorder import Recorder
     from aperf._spans import ActiveSpan
 
 Key: TypeAlias = tuple[int, int]
@@ -51,12 +51,20 @@ class Stage:
         await self.start(Actor(), (0, 0))
         for what, who, which in actions:
             actor = self.actors[who % len(self.actors)]
-            actor.orders.put_nowait((what, which))
-            await actor.orders.join()
+            await self.order(actor, what, which)
         for actor in self.actors:
             self.ends.update({key(one): CloseFlag.ABANDONED for one in actor.open})
-            actor.orders.put_nowait(("stop", 0))
-            await actor.orders.join()
+            await self.order(actor, "stop", 0)
+
+    async def order(self, actor: Actor, what: str, which: int) -> None:
+        """Tell an actor what to do, and wait until it is done."""
+        assert actor.running is not None
+        done = asyncio.create_task(actor.orders.join())
+        actor.orders.put_nowait((what, which))
+        await asyncio.wait([done, actor.running], return_when=asyncio.FIRST_COMPLETED)
+        done.cancel()
+        if actor.running.done():
+            actor.running.result()
 
     async def start(self, actor: Actor, innermost: Key) -> None:
         """Make the task of an actor, in the context of whoever calls."""
@@ -108,12 +116,12 @@ def innermost(spans: list[ActiveSpan], otherwise: Key) -> Key:
     return next((key(one) for one in reversed(spans) if one.is_recording), otherwise)
 
 
-@pytest.mark.parametrize("twin", TWINS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @given(actions=st.lists(ACTIONS, max_size=40))
 @settings(max_examples=60, deadline=None)
-def test_any_interleaving(twin: type[Recorder], actions: list[tuple[str, int, int]]) -> None:
+def test_any_interleaving(implementation: str, actions: list[tuple[str, int, int]]) -> None:
     """Whatever tasks enter, leave and start, each span has one end and the right parent."""
-    with recording(twin) as recorder:
+    with recording(recorder_of(implementation)) as recorder:
         stage = Stage()
         run(recorder, stage.play(actions))
         records = decode(recorder)

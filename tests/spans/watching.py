@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from aperf._recorder import Cold, Kind, Value, _py
+from aperf._recorder import Cold, Kind, Value
 from aperf._spans import SPAN_VAR, activate, deactivate, open_span
 from tests.records import decode, value_of
 
@@ -19,27 +16,15 @@ if TYPE_CHECKING:
 
     from aperf._recorder import Recorder
     from tests.records import Record
+    from tests.watched import LoopFactory
 
-__all__ = ("TWINS", "Seen", "named", "open_at_birth", "recording", "run", "seen", "seen_in")
-
-
-def _twins() -> list[Any]:
-    found = [pytest.param(_py.Recorder, id="python")]
-    try:
-        native = importlib.import_module("aperf._recorder._core")
-    except ImportError:
-        return found
-    return [*found, pytest.param(native.Recorder, id="c", marks=pytest.mark.c_extension)]
-
-
-#: The recorders that there are, as parameters of a test.
-TWINS: Final = _twins()
+__all__ = ("Seen", "named", "open_at_birth", "recording", "run", "seen", "seen_in")
 
 
 @contextmanager
-def recording(twin: type[Recorder]) -> Iterator[Recorder]:
+def recording(recorder_class: type[Recorder]) -> Iterator[Recorder]:
     """Record user spans in a new recorder; it must not find any fault of its own."""
-    recorder = twin(Cold(open_span=open_span), ring_slots=1 << 14, span_var=SPAN_VAR)
+    recorder = recorder_class(Cold(open_span=open_span), ring_slots=1 << 14, span_var=SPAN_VAR)
     recorder.armed = True
     activate(recorder)
     try:
@@ -70,14 +55,18 @@ class Seen:
         return self.owner, self.seq
 
 
-def run(recorder: Recorder, program: Coroutine[Any, Any, object]) -> None:
-    """Run a program on a loop that the recorder watches; nothing may be complained about."""
+def run(
+    recorder: Recorder,
+    program: Coroutine[Any, Any, object],
+    loop_factory: LoopFactory = asyncio.new_event_loop,
+) -> None:
+    """Run a program on a loop that is watched to its very end; it must not complain of anything."""
 
     def complain(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         complaints.append(context)
 
     def watched_loop() -> asyncio.AbstractEventLoop:
-        loop = asyncio.new_event_loop()
+        loop = loop_factory()
         loop.set_exception_handler(complain)
         hook = recorder.hook(loop)
         hook.armed = True

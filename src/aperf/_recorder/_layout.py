@@ -19,7 +19,7 @@ By kind:
 * FAILURE: a = task, ref = site of the traceback; slot 2 …: "type\\0message" in UTF-8.
 * MORE: a = task; goes on with the text of the FAILURE before.
 * OPEN, a user span begins: a = owner, b = seq, ref = name; slot 2: parent_owner, parent_seq, site.
-* CLOSE, it ends: a = owner, b = seq, flags = 1 failed, 2 cancelled, 4 abandoned.
+* CLOSE, it ends: a = owner, b = seq, flags = a set of `CloseFlag`.
 * EVENT, something happened in it: a = owner, b = seq, ref = name.
 * ATTRIBUTE: a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
 * JOB, a job of an executor: t = start, a = task that submitted it, b = number of the job, ref =
@@ -31,6 +31,16 @@ By kind:
   without the duration. Several come outermost first. The task is in the last one until that ends,
   then in its parent; where it is in another one, that is named again (0: in none).
 * LOST: a = number of events that found the ring full since the last one that did not.
+
+Owners of user spans are tasks or, outside of them, threads, with numbers from the same counter.
+Number 0 is the task's own span: EVENT and ATTRIBUTE may name it. OPEN's parent (0, 0) is none. It
+belongs to another owner only where a thread or a callback inherited the context of a task. An EVENT
+that the program dates back stands later in the ring than its time says.
+
+Values of attributes: text in UTF-8, truth in one byte, integers (signed) and numbers of sites in 8,
+doubles; the zeros that fill the slot end a text. A sequence begins with a bare ITEM, without type
+and value: it is empty so far, whatever the key said before. Each ITEM with a type adds one element;
+those of one sequence are of one type.
 """
 
 from __future__ import annotations

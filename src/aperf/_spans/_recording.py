@@ -71,13 +71,11 @@ class Recording:
         return number
 
     def _surrounding(self, task: int, owner: int) -> Node | None:
-        """Return the span around what this task or thread does now (see `current_span`)."""
+        """Return the user span around what this task or thread does now (see `current_span`)."""
         inherited = SPAN_VAR.get()
         own = nearest_own(inherited, owner, self.recorder)
-        if own is not None:
+        if own is not None or task:
             return own
-        if task:
-            return Node(self, task, 0, "")
         around = nearest_open(inherited)
         if around is None or around.recording is None:
             return None
@@ -87,7 +85,8 @@ class Recording:
         """Return the span that is current, None for none."""
         try:
             task = self.recorder.current()
-            return self._surrounding(task, task or self._thread())
+            node = self._surrounding(task, task or self._thread())
+            return Node(self, task, 0, "") if node is None and task else node
         except Exception:
             self.recorder.fault()
             return None
@@ -125,7 +124,8 @@ class Recording:
         parent = self._surrounding(task, owner)
         seq = next(_numbers) % _MAX_SEQ + 1
         site = 0 if place is None else recorder.intern((place,))
-        rest = PAIR.pack(*(0, 0) if parent is None else (parent.owner, parent.seq), site, 0)
+        above = (task, 0) if parent is None else (parent.owner, parent.seq)
+        rest = PAIR.pack(*above, site, 0)
         if not recorder.put(Kind.OPEN, 0, recorder.cold.names.intern(name), owner, seq, rest):
             return None
         node = Node(self, owner, seq, name, nearest_open(SPAN_VAR.get()))
@@ -140,11 +140,11 @@ class Recording:
             node: the span.
             error: what ended the block early, if anything did.
         """
-        flags = CloseFlag(0)
+        flags = 0
         if isinstance(error, CancelledError):
-            flags = CloseFlag.CANCELLED
+            flags = CloseFlag.CANCELLED.value
         elif error is not None and not isinstance(error, _ENDINGS):
-            flags = CloseFlag.ERROR
+            flags = CloseFlag.ERROR.value
             self.exception(node, error, {})
         self._close(node, flags)
         if SPAN_VAR.get() is node:
@@ -153,9 +153,9 @@ class Recording:
     @_guarded
     def abandon(self, node: Node) -> None:
         """Close a span of which only its node is left, on whatever thread finds that out."""
-        self._close(node, CloseFlag.ABANDONED)
+        self._close(node, CloseFlag.ABANDONED.value)
 
-    def _close(self, node: Node, flags: CloseFlag) -> None:
+    def _close(self, node: Node, flags: int) -> None:
         node.close()
         if self.recorder.armed:
             self.recorder.put(Kind.CLOSE, flags, 0, node.owner, node.seq)

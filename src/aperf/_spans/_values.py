@@ -68,7 +68,7 @@ def text_of(value: object) -> str:
 
 def name_of(value: object) -> str:
     """Return a name or key; it stays in a table for ever, so it is cut like a value."""
-    return text_of(value)[:MAX_TEXT]
+    return (value if type(value) is str else text_of(value))[:MAX_TEXT]
 
 
 def _utf8(text: str) -> bytes:
