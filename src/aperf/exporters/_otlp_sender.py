@@ -94,7 +94,9 @@ class Sender:
             stop = min(position + self._slice_rows, portion.stop)
             before_ns = time.thread_time_ns()
             part = self._encoder.encode_spans(portion.batch, position, stop)
-            self._adapt(time.thread_time_ns() - before_ns)
+            spent_ns = max(time.thread_time_ns() - before_ns, 1)
+            fitting = (stop - position) * _SLICE_NS // spent_ns
+            self._slice_rows = min(max(fitting, _MIN_ROWS), _MAX_ROWS)
             if len(part.data) > MAX_BYTES and stop - position > 1:
                 self._slice_rows = (stop - position) // 2
                 continue
@@ -102,12 +104,6 @@ class Sender:
             position = stop
             if not self._queue.is_urgent:
                 time.sleep(_PAUSE_S)
-
-    def _adapt(self, spent_ns: int) -> None:
-        if spent_ns > _SLICE_NS:
-            self._slice_rows = max(self._slice_rows // 2, _MIN_ROWS)
-        elif spent_ns < _SLICE_NS // 2:
-            self._slice_rows = min(self._slice_rows * 2, _MAX_ROWS)
 
     # ---------------------------------------------------------------------------------- sending
 
