@@ -38,6 +38,7 @@ __all__ = ("Assembler",)
 REMEMBERED: Final = 4_096
 
 _WAIT_CANCELLED: Final = Step.WAIT_CANCELLED
+_CANCELLED: Final = Step.WAIT_CANCELLED | Step.CANCELLED
 _DONE: Final = Step.DONE
 _FIRST: Final = Step.FIRST
 _STEP: Final = int(Kind.STEP)
@@ -167,7 +168,7 @@ class Assembler:
             template, entry = self.tables.wait(site)
             entry.waits.add(waiting_ns)
             entry.ready_ns += ready_ns
-            if flags & _WAIT_CANCELLED:
+            if flags & _CANCELLED:
                 self._note_cancellation(task, waker, flags)
             if gap_ns >= self._await_min_ns:
                 task.awaits += 1
@@ -251,14 +252,21 @@ class Assembler:
 
     def _note_cancellation(self, task: TaskState, waker: int, flags: int) -> None:
         """Remember who cancelled what the task waited for: it may end by it."""
+        by = self.known(waker) if waker else None
+        if by is not None and not by.flags & Row.CANCELLED:
+            by = None
+        if flags & Step.WAIT_CANCELLED:
+            if not waker and not flags & (Step.BY_TIMEOUT | Step.BY_CALLBACK):
+                return  # once more; what is known of the first time still holds
+        elif by is None or by.cancelled_by == task.id:
+            return  # it raised CancelledError itself
         task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
         task.cancelled_by = waker
         if flags & Step.BY_TIMEOUT:
             task.flags |= Row.TIMEOUT
         elif flags & Step.BY_CALLBACK:
             task.flags |= Row.CALLBACK
-        by = self.known(waker) if waker else None
-        if by is not None and by.flags & Row.CANCELLED:
+        if by is not None:
             # A child that was cancelled wakes its parent; who cancelled the child is meant.
             task.flags |= by.flags & (Row.TIMEOUT | Row.CALLBACK)
             if by.cancelled_by != task.id:

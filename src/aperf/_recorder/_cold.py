@@ -5,6 +5,7 @@ Both twins call these functions, on the user's thread; the native one so that it
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -67,19 +68,24 @@ class Cold:
 
     @staticmethod
     def canceller() -> int:
-        """Say what cancels a task outside of any task: a flag BY_TIMEOUT or BY_CALLBACK."""
+        """Say what cancels a task outside of any task: a flag BY_TIMEOUT or BY_CALLBACK.
+
+        0 when anyio cancels once more what has been cancelled: it does so in each turn of the loop.
+        """
+        result = StepFlag.BY_CALLBACK
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             name = frame.f_code.co_qualname
             if name in _TIMEOUTS:
                 return StepFlag.BY_TIMEOUT
             if name == "CancelScope._deliver_cancellation":
-                # anyio delivers again and again; only the first time is called by the timer.
-                reason = getattr(frame.f_locals.get("origin"), "_cancel_reason", None)
-                if reason == "deadline exceeded":
+                if _is_overdue(frame.f_locals.get("origin")):
                     return StepFlag.BY_TIMEOUT
+                result = StepFlag(0)
+            elif name == "CancelScope.cancel":  # … for the first time
+                result = StepFlag.BY_CALLBACK
             frame = frame.f_back
-        return StepFlag.BY_CALLBACK
+        return result
 
     @staticmethod
     def failure(recorder: _Recorder, task_id: int, error: BaseException) -> None:
@@ -90,6 +96,16 @@ class Cold:
         recorder.put(Kind.FAILURE, 0, site, task_id, len(text), text[:MAX_PAYLOAD])
         for start in range(MAX_PAYLOAD, len(text), MAX_PAYLOAD):
             recorder.put(Kind.MORE, 0, 0, task_id, 0, text[start : start + MAX_PAYLOAD])
+
+
+def _is_overdue(scope: Any) -> bool:
+    """Say whether one of anyio's cancel scopes, or one around it, was cancelled by its deadline."""
+    now = asyncio.get_running_loop().time()
+    while scope is not None:
+        if scope.cancel_called and scope.deadline <= now:
+            return True
+        scope = getattr(scope, "_parent_scope", None)
+    return False
 
 
 def message_of(error: BaseException) -> str:
