@@ -299,6 +299,26 @@ def test_ready_times(ready: int) -> None:
     assert_agrees(batch, Encoder(()).encode(batch))
 
 
+@pytest.mark.parametrize("waker", [0, 8])
+@pytest.mark.parametrize(
+    "detail",
+    [
+        Detail(attributes=(("code.stacktrace", "main (app.py:1)\n" * 20),)),
+        Detail(attributes=(("aperf.wait.kind", "set by the call site too"),)),
+        Detail(attributes=(("aperf.ready_ns", "set by the row too"),)),
+        Detail(attributes=(("a", 1),), links=(Link(SpanContext(5, 6)),)),
+        Detail(events=(Event("woken", 7),)),
+        Detail(status_message="late"),
+    ],
+    ids=["stack", "key of the call site", "key of the row", "link", "event", "status"],
+)
+def test_awaits_with_a_detail(detail: Detail, waker: int) -> None:
+    """Attributes are added to the short way; whatever says more takes the long one."""
+    batch = a_batch(a_row(READY=5, DETAIL=2, LINK_SPAN=waker), a_row(READY=7))
+    batch.details.append(detail)
+    assert_agrees(batch, Encoder(()).encode(batch))
+
+
 def test_only_the_rows_asked_for() -> None:
     """`start` and `stop` mean what they mean in a slice."""
     batch = a_batch(*[a_row(SPAN=number) for number in range(1, 9)])
