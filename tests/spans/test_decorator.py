@@ -223,30 +223,39 @@ def test_refuses_what_is_no_function(wrong: Any) -> None:
 
 
 def test_exceptions(recorder: Recorder) -> None:
-    """What a call raises is its error, and passes unchanged."""
-    error = ValueError("bad")
+    """What a call raises is its error, shown without the decorator, and passes unchanged."""
+    errors = [ValueError("bad"), ValueError("bad")]
 
     @instrument
     def fails() -> None:
-        raise error
+        raise errors[0]
 
     @instrument
     async def fails_later() -> None:
         await asyncio.sleep(0)
-        raise error
+        raise errors[1]
 
     async def program() -> None:
         with pytest.raises(ValueError, match="bad") as caught:
             await fails_later()
-        assert error is caught.value
+        assert errors[1] is caught.value
 
     with pytest.raises(ValueError, match="bad") as caught:
         fails()
-    assert error is caught.value
+    assert errors[0] is caught.value
     run(recorder, program())
     for one in seen(recorder):
         assert [CloseFlag.ERROR] == one.ends
-        assert "bad" == one.events[0][1]["exception.message"]
+        ((_, exception),) = one.events
+        assert "bad" == exception["exception.message"]
+        assert [one.name] == names_in(recorder, exception["exception.stacktrace"])
+
+
+def names_in(recorder: Recorder, number: int) -> list[str]:
+    """Return the names of the functions in a stack."""
+    site = recorder.resolve(number)
+    assert site is not None
+    return [code.co_qualname for code, _ in site[2]]
 
 
 def test_end_of_iteration_is_no_error(recorder: Recorder) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 from aperf._recorder._cold import message_of, traceback_frames
 from aperf._recorder._layout import PAIR, CloseFlag, Kind, Value
 
+from ._decorator import instrument
 from ._node import SPAN_VAR, Node, nearest_open, nearest_own
 from ._values import encode, name_of, pairs
 
@@ -29,6 +30,8 @@ P = ParamSpec("P")
 
 #: How iteration ends: no failure of whoever raises it.
 _ENDINGS: Final = (GeneratorExit, StopIteration, StopAsyncIteration)
+#: The file of the functions around those that are decorated: not the program's, so not shown.
+_WRAPPERS: Final = instrument.__code__.co_filename
 #: BIRTH has 32 bits for the number of a span. One owner does not live through so many of them.
 _MAX_SEQ: Final = (1 << 32) - 1
 _numbers: Final = itertools.count()
@@ -209,7 +212,8 @@ class Recording:
             "exception.message": message_of(error),
         }
         self.attributes(node, described, Value.OF_EVENT)
-        site = self.recorder.intern(traceback_frames(error.__traceback__))
+        frames = traceback_frames(error.__traceback__)
+        site = self.recorder.intern(tuple(f for f in frames if f[0].co_filename != _WRAPPERS))
         payload = site.to_bytes(8, "little")
         self._attribute(node, "exception.stacktrace", Value.SITE | Value.OF_EVENT, payload)
         self.attributes(node, attributes, Value.OF_EVENT)
