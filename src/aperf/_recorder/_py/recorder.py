@@ -6,12 +6,15 @@ import struct
 import threading
 import time
 from asyncio import Future, events
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from aperf._recorder._codes import USER, WRAPPER
 from aperf._recorder._layout import (
     BIRTH,
     HEADER,
+    MAX_PAYLOAD,
+    MAX_SLOTS,
     MAX_TEXT,
     PAIR,
     SLOT,
@@ -50,6 +53,8 @@ _BIRTH, _WIDE = int(Kind.BIRTH), int(Kind.WIDE)
 #: only.
 SIDE_RING = 16
 MIN_RING = 64  # slots; several of the largest events
+#: A recorder that fails this often of its own fault stops watching.
+MAX_FAULTS = 8
 
 
 class Entry:
@@ -57,6 +62,7 @@ class Entry:
 
     Attributes:
         id: its number; never 0, never used again.
+        name: the name that was recorded last.
         site: where it was suspended last, 0 before it ran.
         frames: of the await chain there: it does not change while the task is suspended.
         since_ns: when it was suspended, or born.
@@ -64,10 +70,11 @@ class Entry:
         running: whether it runs right now.
     """
 
-    __slots__ = ("first", "frames", "id", "running", "since_ns", "site")
+    __slots__ = ("first", "frames", "id", "name", "running", "since_ns", "site")
 
     def __init__(self, number: int, since_ns: int) -> None:
         self.id = number
+        self.name = ""
         self.site = 0
         self.frames: Frames = ()
         self.since_ns = since_ns
@@ -98,6 +105,8 @@ class Recorder:
         span_var: ContextVar[Any] | None = None,
         manual_clock: bool = False,
     ) -> None:
+        if ring_slots < 1 or ring_slots & (ring_slots - 1):
+            raise ValueError(f"ring_slots={ring_slots}: must be a power of two")
         self.armed = False
         self.cold = cold
         self.stack_min_ns = stack_min_ns
@@ -149,6 +158,8 @@ class Recorder:
         """
         t_ns = self.now_ns() if t_ns < 0 else t_ns
         slots = 1 + -(-len(payload) // SLOT)
+        if slots > MAX_SLOTS:
+            raise ValueError(f"payload of {len(payload)} bytes: at most {MAX_PAYLOAD} fit")
         first = HEADER.pack(t_ns, kind, slots, flags, ref, a, b)
         return self.ring(loop=False).put(first, payload)
 
@@ -163,8 +174,10 @@ class Recorder:
         return 0 if ring is None else ring.current
 
     def fault(self) -> None:
-        """Count a fault of our own."""
+        """Count a fault of our own, after too many stop recording."""
         self.internal_errors += 1
+        if self.internal_errors >= MAX_FAULTS:
+            self.armed = False
 
     # --------------------------------------------------------------------------------------- tasks
 
@@ -243,15 +256,17 @@ class Recorder:
             eager: whether its birth was recorded already, because it may have run a step by now.
             context: the context that it was explicitly given, or None.
         """
+        name = name_of(task)
         if eager:
-            self.name(number, name_of(task))
+            self.name(number, name)
         else:
-            self.birth(number, t_ns, coroutine, ring.current, name_of(task), context)
+            self.birth(number, t_ns, coroutine, ring.current, name, context)
         entry = self.entries.get(id(task))
         if entry is None or entry.id != number:
             entry = Entry(number, t_ns)
             if not task.done():
                 self.bind(task, entry)
+        entry.name = name
         if eager and (task.done() or started(coroutine)):
             self.leave(ring, entry, task, t_ns, 0, 0, _EAGER)
 
@@ -263,7 +278,7 @@ class Recorder:
             if entry is None or entry.id != pending[1]:
                 return self.entry(task, pending[1], pending[3])
             return entry
-        return self.entries.get(id(task)) or self.adopt(task)
+        return self.entries.get(id(task)) or self.adopted(task)
 
     def entry(self, key: Any, number: int, since_ns: int) -> Entry:
         """Make a new live task known under a key, and return its entry."""
@@ -271,14 +286,19 @@ class Recorder:
         self.bind(key, entry)
         return entry
 
-    def adopt(self, task: Any) -> Entry:
+    def adopt(self, task: Any) -> int:
+        """Make a task known that lives already, and return its number."""
+        return self.adopted(task).id
+
+    def adopted(self, task: Any) -> Entry:
         """Make a task known that lives already, and record where it is suspended."""
         entry = self.entries.get(id(task))
         if entry is None:
             now = self.now_ns()
             entry = Entry(self.next_id(), now)
             coroutine = task.get_coro()
-            self.birth(entry.id, now, coroutine, 0, task.get_name(), None, _ADOPTED)
+            entry.name = name_of(task)
+            self.birth(entry.id, now, coroutine, 0, entry.name, None, _ADOPTED)
             # One that runs right now has no wait that could end: its next step counts as its first.
             entry.running = bool(getattr(coroutine, "cr_running", False))
             entry.first = entry.running or not started(coroutine)
@@ -305,8 +325,9 @@ class Recorder:
         entry.site = self.sites.intern(short, None if waiter is None else type(waiter), hint)
 
     def live(self) -> list[tuple[int, int, int, bool, bool]]:
-        """Return number, site, since_ns, first and running of each live task."""
-        return [(e.id, e.site, e.since_ns, e.first, e.running) for e in list(self.entries.values())]
+        """Return number, site, since_ns, first and running of each live task, by number."""
+        entries = list(self.entries.values())
+        return sorted((e.id, e.site, e.since_ns, e.first, e.running) for e in entries)
 
     # --------------------------------------------------------------------------------------- steps
 
@@ -338,8 +359,11 @@ class Recorder:
         now = self.now_ns()
         coroutine = waiter = None
         if task.done():
+            self._rename(entry, task)
             flags |= _DONE | self._outcome(entry, task)
         else:
+            if entry.first:
+                self._rename(entry, task)
             coroutine = task.get_coro()
             waiter = getattr(task, "_fut_waiter", None)
         self.close_step(ring, entry, task, now, t_ns, ready_ns, waker, flags, coroutine, waiter)
@@ -372,6 +396,13 @@ class Recorder:
         entry.since_ns = now
         if not flags & _DONE:
             self.suspend(entry, coroutine, waiter)
+
+    def _rename(self, entry: Entry, task: Any) -> None:
+        """Record a task's name if it has another one by now: before 3.13, asyncio gives it late."""
+        name = name_of(task)
+        if name != entry.name:
+            entry.name = name
+            self.name(entry.id, name)
 
     def _outcome(self, entry: Entry, task: Any) -> int:
         if task.cancelled():
@@ -432,7 +463,7 @@ class Recorder:
 
     def wrap(self, coroutine: Any, name: str | None, context: Any) -> Wrapper:
         """Return a coroutine that records the steps of another one (for task factories)."""
-        return Wrapper(self, coroutine, name, context)
+        return Wrapper(self, coroutine, None if name is None else str(name), context)
 
 
 def name_of(task: Any) -> str:
@@ -441,9 +472,13 @@ def name_of(task: Any) -> str:
     return "" if get_name is None else str(get_name())
 
 
-def code_of(coroutine: Any) -> Any:
+def code_of(coroutine: Any) -> CodeType | None:
     """Return the code object of a coroutine or generator, None for others."""
-    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    for name in ("cr_code", "gi_code"):
+        code = getattr(coroutine, name, None)
+        if isinstance(code, CodeType):
+            return code
+    return None
 
 
 def started(coroutine: Any) -> bool:
