@@ -41,8 +41,8 @@ class EveryAwait:
             InstrumentationError: other tools have taken all identifiers that Python has for them.
         """
         if not self._wanted_by:
-            self._tool_id = _take_tool_id()
             self._monitor = self._recorder.monitor()
+            self._tool_id = _take_tool_id()
             self._set(self._monitor.callbacks)
         self._wanted_by.add(session)
 

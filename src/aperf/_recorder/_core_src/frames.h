@@ -8,6 +8,10 @@
  *   suspended_await(object)          what it awaits, NULL for nothing
  *
  * Both borrow: the chain of a suspended task is frozen, so what it holds stays.
+ *
+ *   frame_running()          the address of the frame that runs, for as long as it lasts
+ *   frame_below(frame)       that of the frame that runs it, NULL at the bottom
+ *   frame_code_at(frame)     what a frame on the stack runs; borrowed
  */
 #ifndef APERF_FRAMES_H
 #define APERF_FRAMES_H
@@ -82,6 +86,28 @@ suspended_await(PyObject *object)
     return is_in_await(generator, own) ? _PyFrame_StackPeek(own) : NULL;
 }
 
+#    if PY_VERSION_HEX >= 0x030C0000
+
+static inline const void *
+frame_running(void)
+{
+    return _PyThreadState_GetFrame(PyThreadState_Get());
+}
+
+static inline const void *
+frame_below(const void *frame)
+{
+    return _PyFrame_GetFirstComplete(((const _PyInterpreterFrame *)frame)->previous);
+}
+
+static inline PyObject *
+frame_code_at(const void *frame)
+{
+    return frame_code(frame);
+}
+
+#    endif
+
 #else
 
 /* Returns an attribute, borrowed from whatever else holds it; NULL for None and for errors. */
@@ -118,6 +144,30 @@ suspended_await(PyObject *object)
     return borrowed_attribute(object, PyCoro_CheckExact(object)  ? "cr_await"
                                       : PyGen_CheckExact(object) ? "gi_yieldfrom"
                                                                  : "ag_await");
+}
+
+/* Frame objects stay with their frames, which hold on to them. */
+
+static inline const void *
+frame_running(void)
+{
+    return PyEval_GetFrame();
+}
+
+static inline const void *
+frame_below(const void *frame)
+{
+    PyFrameObject *below = PyFrame_GetBack((PyFrameObject *)frame);
+    Py_XDECREF(below);
+    return below;
+}
+
+static inline PyObject *
+frame_code_at(const void *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
+    Py_DECREF(code);
+    return (PyObject *)code;
 }
 
 #endif

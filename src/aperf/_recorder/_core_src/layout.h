@@ -17,7 +17,9 @@ enum Kind {
     KIND_ABANDON = 5,
     KIND_OPEN = 8,
     KIND_CLOSE = 9,
+    KIND_CALL = 13,
     KIND_LOST = 14,
+    KIND_IN_CALL = 15,
 };
 
 /* Kinds that may use the last eighth of the ring: without them the others could not be understood.
@@ -41,6 +43,12 @@ enum BirthFlag {
     BIRTH_CALLBACK = 4,
 };
 
+enum CallFlag {
+    CALL_SUSPENDED = 1,
+    CALL_FAILED = 2,
+    CALL_CANCELLED = 4,
+};
+
 enum Hint {
     HINT_FULL = 1,
     HINT_SHIELD = 2,
@@ -51,6 +59,7 @@ enum Hint {
 enum CodeBit {
     CODE_USER = 1,
     CODE_WRAPPER = 2,
+    CODE_OWN = 4,
 };
 
 /* The first slot of an event. */
@@ -81,6 +90,14 @@ typedef struct {
     uint64_t unused[2];
 } WideTimes;
 
+/* The second slot of a CALL and an IN_CALL. */
+typedef struct {
+    uint64_t duration_ns;
+    uint64_t parent_seq;
+    uint64_t parent_start_ns;
+    uint64_t unused;
+} CallDetail;
+
 /* The second slot of a BIRTH; the rest of the name goes on in further slots. */
 typedef struct {
     uint64_t span_owner;
@@ -96,6 +113,7 @@ typedef struct {
 
 static_assert(sizeof(Slot) == 32, "a slot has 32 bytes");
 static_assert(sizeof(WideTimes) == sizeof(Slot), "the second slot of a WIDE");
+static_assert(sizeof(CallDetail) == sizeof(Slot), "the second slot of a CALL");
 static_assert(sizeof(BirthDetail) == sizeof(Slot), "the second slot of a BIRTH");
 
 #endif

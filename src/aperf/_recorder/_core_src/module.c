@@ -2,6 +2,7 @@
  * specification, and docs/adr/0004-native-core.md for why it is as it is. */
 #include "future_callback.h"
 #include "hook.h"
+#include "monitor.h"
 #include "recorder.h"
 #include "step.h"
 #include "wrapper.h"
@@ -53,6 +54,11 @@ core_exec(PyObject *module)
         add_type(module, &wrapper_spec, &state->wrapper_type) < 0) {
         return -1;
     }
+#if PY_VERSION_HEX >= 0x030C0000
+    if (add_type(module, &monitor_spec, &state->monitor_type) < 0) {
+        return -1;
+    }
+#endif
     return register_coroutine(state->wrapper_type);
 }
 
@@ -65,6 +71,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->step_type);
     Py_VISIT(state->future_callback_type);
     Py_VISIT(state->wrapper_type);
+    Py_VISIT(state->monitor_type);
     return asyncio_traverse(&state->asyncio, visit, arg);
 }
 
@@ -78,6 +85,7 @@ core_clear(PyObject *module)
     Py_CLEAR(state->step_type);
     Py_CLEAR(state->future_callback_type);
     Py_CLEAR(state->wrapper_type);
+    Py_CLEAR(state->monitor_type);
 #define X(name) Py_CLEAR(state->names.name);
     NAMES(X)
 #undef X

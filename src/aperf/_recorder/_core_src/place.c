@@ -10,7 +10,7 @@ classify(Recorder *recorder, PyObject *code)
     if (answer == NULL) {
         return -1;
     }
-    int bits = (int)(PyLong_AsLong(answer) & (CODE_USER | CODE_WRAPPER));
+    int bits = (int)(PyLong_AsLong(answer) & (CODE_USER | CODE_WRAPPER | CODE_OWN));
     Py_DECREF(answer);
     if (PyErr_Occurred() || codes_add(&recorder->codes, code, bits) < 0) {
         return -1;

@@ -1,5 +1,6 @@
 #include "recorder_methods.h"
 #include "hook.h"
+#include "monitor.h"
 #include "recorder.h"
 #include "wrapper.h"
 
@@ -179,6 +180,14 @@ hook(PyObject *op, PyObject *loop)
 {
     return hook_new((Recorder *)op, loop);
 }
+
+#if PY_VERSION_HEX >= 0x030C0000
+static PyObject *
+monitor(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return monitor_new((Recorder *)op);
+}
+#endif
 
 static PyObject *
 wrap(PyObject *op, PyObject *args)
@@ -402,6 +411,9 @@ PyMethodDef recorder_methods[] = {
     {"adopt", adopt, METH_O,
      "Make a task known that lives already, record where it is suspended, return its number."},
     {"hook", hook, METH_O, "Return what stands in for `create_task` and `call_soon` of a loop."},
+#if PY_VERSION_HEX >= 0x030C0000
+    {"monitor", monitor, METH_NOARGS, "Return what sys.monitoring is to call for each await."},
+#endif
     {"wrap", wrap, METH_VARARGS,
      "Return a coroutine that records the steps of another one (for task factories)."},
     {"drain", drain, METH_O,

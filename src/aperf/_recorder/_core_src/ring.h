@@ -31,6 +31,7 @@ typedef struct {
     uint64_t cause;   /* while no task runs: the task whose end made this callback run */
     Pending pending;
     PyObject *thread; /* (identifier, name) */
+    bool leaving;     /* the frames of a task are left one by one, innermost first; see monitor.c */
     bool warned;      /* the reader has been told that the ring is half full */
 } Ring;
 

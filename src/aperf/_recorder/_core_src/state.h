@@ -48,6 +48,7 @@ typedef struct {
     PyTypeObject *step_type;
     PyTypeObject *future_callback_type;
     PyTypeObject *wrapper_type;
+    PyTypeObject *monitor_type; /* Python 3.12 and later */
     Names names;
     Asyncio asyncio;
     PyObject *free_steps; /* see step.c */
