@@ -16,6 +16,7 @@ from tests.records import Record, decode, of_kind
 from tests.watched import Story, run, watched
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType
 
     from aperf._recorder import Recorder
@@ -274,20 +275,22 @@ class Unprintable(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "text"),
+    ("make", "text"),
     [
-        (ValueError("bad"), "ValueError\0bad"),
-        (Unprintable(), "tests.recorder.test_recorder.Unprintable\0<str() raised RuntimeError>"),
-        (LookupError("x" * 5_000), "LookupError\0" + "x" * (1_024 - 12)),
-        (OSError(2, "Größe"), "FileNotFoundError\0[Errno 2] Größe"),
+        (lambda: ValueError("bad"), "ValueError\0bad"),
+        (Unprintable, "tests.recorder.test_recorder.Unprintable\0<str() raised RuntimeError>"),
+        (lambda: LookupError("x" * 5_000), "LookupError\0" + "x" * (1_024 - 12)),
+        (lambda: OSError(2, "Größe"), "FileNotFoundError\0[Errno 2] Größe"),
     ],
     ids=["plain", "unprintable", "long", "umlauts"],
 )
-def test_a_failure_is_told_before_the_end(recorder: Recorder, error: Exception, text: str) -> None:
+def test_a_failure_is_told_before_the_end(
+    recorder: Recorder, make: Callable[[], Exception], text: str
+) -> None:
     """Type, message and traceback come before the step that ends the task."""
 
     async def deeper() -> None:
-        raise error
+        raise make()
 
     async def program() -> None:
         await deeper()

@@ -70,13 +70,13 @@ class Loops:
         Raises:
             InstrumentationError: the loop's methods cannot be shadowed.
         """
+        if not hasattr(loop, "__dict__"):
+            raise InstrumentationError(
+                f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot"
+                " be watched from outside; use loop.set_task_factory(aperf.task_factory())"
+            )
         instrument = self._instruments.get(loop)
         if instrument is None:
-            if not hasattr(loop, "__dict__"):
-                raise InstrumentationError(
-                    f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot"
-                    " be watched from outside; use loop.set_task_factory(aperf.task_factory())"
-                )
             instrument = self._instruments[loop] = self._instrument(loop)
         instrument.wanted_by.add(session)
         for task in asyncio.all_tasks(loop):
