@@ -178,6 +178,17 @@ def test_start_again(receiver: ScriptedReceiver) -> None:
     assert 4 == len(receiver.accepted)
 
 
+def test_export_after_shutdown(receiver: ScriptedReceiver) -> None:
+    """What comes too late is dropped and counted with what the session delivered."""
+    with started(receiver.port) as exporter:
+        exporter.export(a_batch(2), in_s(5))
+        assert exporter.shutdown(in_s(10))
+        assert (0, 3) == exporter.export(a_batch(3), in_s(5))
+        assert not exporter.flush(in_s(1))
+        assert not exporter.shutdown(in_s(1))
+        assert ExporterStatistics(exported_spans=2, dropped_spans=3) == exporter.statistics()
+
+
 def test_not_started() -> None:
     """Before a session starts there is nothing to deliver and nothing to lose."""
     exporter = OtlpExporter()

@@ -7,12 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from aperf.model import WIDTH, Column, ExporterStatistics
+from aperf.model import WIDTH, Column, ExporterStatistics, Flag
 
 if TYPE_CHECKING:
     from aperf.model import SpanBatch
 
-__all__ = ("Portion", "SpanQueue")
+__all__ = ("Portion", "SpanQueue", "count_sampled")
 
 #: Rows handed to a sender at once: as many as one request may hold.
 _PORTION_ROWS: Final = 4096
@@ -20,6 +20,13 @@ _PORTION_ROWS: Final = 4096
 # Rough sizes of what stands beside the rows: looking at each of them would cost more than it tells.
 _BYTES_PER_TEXT: Final = 128
 _BYTES_PER_DETAIL: Final = 2048
+
+
+def count_sampled(batch: SpanBatch, start: int, stop: int) -> int:
+    """Return how many of these rows are spans to be exported."""
+    sampled = Flag.SAMPLED.value
+    flags = batch.rows[start * WIDTH + Column.FLAGS : stop * WIDTH : WIDTH]
+    return sum(value & sampled for value in flags)
 
 
 class Portion(NamedTuple):
@@ -42,8 +49,7 @@ class Portion(NamedTuple):
 
     def count_sampled(self) -> int:
         """Return how many of the rows are spans to be exported."""
-        column = slice(self.start * WIDTH + Column.FLAGS, self.stop * WIDTH, WIDTH)
-        return sum(flags & 1 for flags in self.batch.rows[column])
+        return count_sampled(self.batch, self.start, self.stop)
 
 
 class SpanQueue:

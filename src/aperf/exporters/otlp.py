@@ -11,13 +11,14 @@ from aperf._config import OtlpSettings
 from aperf._errors import ConfigurationError
 from aperf.model import ExporterStatistics, ExportResult
 
+from ._otlp_queue import SpanQueue, count_sampled
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aperf.model import SessionInfo, SpanBatch, Summary
 
     from ._otlp_client import Client
-    from ._otlp_queue import SpanQueue
 
 __all__ = ("OtlpExporter",)
 
@@ -45,10 +46,9 @@ class _Delivery:
         from aperf.protocol.otlp import Encoder
 
         from ._otlp_client import Client
-        from ._otlp_queue import SpanQueue
         from ._otlp_sender import Sender
 
-        self.queue: SpanQueue = SpanQueue(queue_spans, _QUEUE_BYTES)
+        self.queue = SpanQueue(queue_spans, _QUEUE_BYTES)
         self.client: Client = Client(settings, f"aperf/{session.version}")
         sender = Sender(
             self.queue,
@@ -131,7 +131,7 @@ class OtlpExporter:
         )
         self._queue_spans = queue_spans
         self._delivery: _Delivery | None = None
-        self._final = ExporterStatistics()
+        self._outside = ExporterStatistics()  # the counters while there is no delivery
         self._dropped_at_flush = 0
 
     @classmethod
@@ -164,15 +164,18 @@ class OtlpExporter:
         self._dropped_at_flush = 0
 
     def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
-        """Queue a batch; what does not fit is dropped."""
-        if self._delivery is None:
-            return ExportResult()
-        return ExportResult(dropped=self._delivery.queue.put(batch))
+        """Queue a batch; what does not fit is dropped, and so is all outside of a session."""
+        if self._delivery is not None:
+            return ExportResult(dropped=self._delivery.queue.put(batch))
+        dropped = count_sampled(batch, 0, len(batch))
+        total = self._outside.dropped_spans + dropped
+        self._outside = self._outside._replace(dropped_spans=total)
+        return ExportResult(dropped=dropped)
 
     def flush(self, deadline_ns: int) -> bool:
         """Wait until the receiver has confirmed all that was exported since the last flush."""
         if self._delivery is None:
-            return True
+            return self._outside.dropped_spans == 0
         empty = self._delivery.queue.wait_until_empty(deadline_ns)
         dropped_before = self._dropped_at_flush
         self._dropped_at_flush = self._delivery.queue.statistics.dropped_spans
@@ -184,17 +187,17 @@ class OtlpExporter:
     def shutdown(self, deadline_ns: int) -> bool:
         """Deliver what is left, then end threads and connection; say whether no span was lost."""
         if self._delivery is None:
-            return True
+            return self._outside.dropped_spans == 0
         delivery = self._delivery
         left_ns = max(deadline_ns - time.monotonic_ns(), 0)
         delivery.queue.wait_until_empty(deadline_ns - min(_RESERVE_NS, left_ns // 4))
         delivery.stop(deadline_ns)
-        self._final, self._delivery = delivery.queue.statistics, None
-        return self._final.dropped_spans == 0
+        self._outside, self._delivery = delivery.queue.statistics, None
+        return self._outside.dropped_spans == 0
 
     def statistics(self) -> ExporterStatistics:
         """Return the counters since `start`."""
-        return self._final if self._delivery is None else self._delivery.queue.statistics
+        return self._outside if self._delivery is None else self._delivery.queue.statistics
 
     def forget_after_fork(self) -> None:
         """Leave everything to the parent: the threads exist only there, and so does the connection.
@@ -204,4 +207,4 @@ class OtlpExporter:
         if self._delivery is not None:
             _INHERITED.append(self._delivery)
         self._delivery = None
-        self._final = ExporterStatistics()
+        self._outside = ExporterStatistics()
