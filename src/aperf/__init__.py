@@ -8,10 +8,11 @@ from __future__ import annotations
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from . import exporters, testing
+    from ._client import instrument_loop, is_active, uninstrument_loop
     from ._errors import AperfError, ConfigurationError, ExportError, InstrumentationError
     from ._factory import task_factory
     from ._recorder import IMPLEMENTATION
-    from ._session import Session, instrument_loop, is_active, session, uninstrument_loop
+    from ._session import Session, session
     from ._spans import ActiveSpan, current_span, instrument, span
 
 __all__ = (
@@ -45,12 +46,12 @@ _HOME = {
     "Session": "_session",
     "current_span": "_spans",
     "instrument": "_spans",
-    "instrument_loop": "_session",
-    "is_active": "_session",
+    "instrument_loop": "_client",
+    "is_active": "_client",
     "session": "_session",
     "span": "_spans",
     "task_factory": "_factory",
-    "uninstrument_loop": "_session",
+    "uninstrument_loop": "_client",
 }
 _MODULES = ("exporters", "testing")
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import sys
 import threading
 import time
+import weakref
 from concurrent.futures import Future, TimeoutError
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +32,24 @@ if TYPE_CHECKING:
 
     from ._config import Settings
 
-__all__ = ("Attachment", "Runtime", "attach", "current")
+__all__ = (
+    "GRACE_S",
+    "Attachment",
+    "NoThread",
+    "Runtime",
+    "attach",
+    "current",
+    "end_all",
+    "lock",
+    "wait",
+)
 
 #: Beyond a deadline of ours, for a thread that is slow to be scheduled.
 GRACE_S = 0.5
+
+
+class NoThread(InstrumentationError):
+    """There are too many threads, or the interpreter is about to exit."""
 
 
 class Runtime:
@@ -63,13 +79,14 @@ class Runtime:
             run=_run_unwatched,
         )
         self.attachments: list[Attachment] = []
+        self._all_loops: AllLoops | None = None
+        self._watching_all: list[Attachment] = []
 
     def _half_full(self) -> None:
         self.pipeline.wake()
 
     def start(self) -> None:
         """Begin to record."""
-        self.pipeline.start()
         self.recorder.armed = True
         activate(self.recorder)
 
@@ -77,11 +94,49 @@ class Runtime:
         """Record nothing any more; what was recorded is still delivered."""
         self.recorder.armed = False
         deactivate()
+        self.pipeline.stop()
+
+    def forget(self) -> None:
+        """Let go of everything without a word to anybody: a forked child owns none of it."""
+        self.recorder.armed = False
+        self.pipeline.forget()
+        self.loops.forget()
+        self.awaits.forget()
+        for attachment in self.attachments:
+            self.unwatch_all(attachment)
+            attachment.abandon()
+
+    # Sessions share what looks out for new loops: they may end in any order, and with one wrapper
+    # each around the loops' constructor the lower ones could not be taken off.
+
+    def watch_all(self, attachment: Attachment) -> None:
+        """Have a session watch every loop that is made from now on."""
+        if self._all_loops is None:
+            self._all_loops = AllLoops(self._made)
+            self._all_loops.install()
+        self._watching_all.append(attachment)
+
+    def unwatch_all(self, attachment: Attachment) -> None:
+        """Undo `watch_all`, if it was done."""
+        if attachment in self._watching_all:
+            self._watching_all.remove(attachment)
+        if self._all_loops is not None and not self._watching_all:
+            self._all_loops.uninstall()
+            self._all_loops = None
+
+    def _made(self, loop: Any) -> None:
+        for attachment in list(self._watching_all):
+            try:
+                attachment.watch(loop)
+            except InstrumentationError:
+                self.recorder.fault()
 
 
 def _run_unwatched(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with exempt():
         loop = asyncio.SelectorEventLoop()
+    # With PYTHONASYNCIODEBUG it would complain of every round that takes longer than 100 ms.
+    loop.set_debug(False)
     try:
         # Named, so that the program's first task is still called Task-1.
         loop.run_until_complete(loop.create_task(main(), name="aperf-exporter"))
@@ -102,7 +157,7 @@ class Attachment:
         self.runtime = runtime
         self.sink = sink
         self.timeout_s = timeout_s
-        self._all_loops: AllLoops | None = None
+        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
         self._closed: Future[bool] | None = None
 
     @property
@@ -117,16 +172,28 @@ class Attachment:
 
     def watch(self, loop: Any) -> None:
         """Watch a loop; if it runs on another thread, from its next turn on."""
-        on_loop_thread(loop, lambda: self.runtime.loops.install(loop, self.key))
+        if loop not in self._watched:  # clients ask for each request
+            on_loop_thread(loop, lambda: self._install(loop))
+
+    def _install(self, loop: Any) -> None:
+        with lock():
+            if not self.is_closed:
+                self.runtime.loops.install(loop, self.key)
+                self._watched.add(loop)
 
     def unwatch(self, loop: Any) -> None:
         """Stop watching a loop."""
-        on_loop_thread(loop, lambda: self.runtime.loops.uninstall(loop, self.key))
+        on_loop_thread(loop, lambda: self._uninstall(loop))
+
+    def _uninstall(self, loop: Any) -> None:
+        with lock():
+            self._watched.discard(loop)
+            self.runtime.loops.uninstall(loop, self.key)
 
     def watch_all(self) -> None:
-        """Watch every loop that is made from now on, and the one that runs here."""
-        self._all_loops = AllLoops(self._made)
-        self._all_loops.install()
+        """Watch every loop that is made from now on."""
+        with lock():
+            self.runtime.watch_all(self)
 
     def watch_awaits(self) -> None:
         """Watch awaits that do not suspend, too.
@@ -134,46 +201,39 @@ class Attachment:
         Raises:
             InstrumentationError: other tools use all of `sys.monitoring`.
         """
-        with _lock:
+        with lock():
             self.runtime.awaits.install(self.key)
 
-    def _made(self, loop: Any) -> None:
-        try:
-            self.watch(loop)
-        except InstrumentationError:
-            self.runtime.recorder.fault()
-
-    def flush(self, timeout_s: float | None) -> Future[bool]:
+    def flush(self, timeout_s: float) -> Future[bool]:
         """Have all that was recorded delivered."""
-        return self.runtime.pipeline.flush(
-            self.sink, self.timeout_s if timeout_s is None else timeout_s
-        )
+        if self._closed is not None:
+            return self._closed
+        return self.runtime.pipeline.flush(self.sink, timeout_s)
 
     def close(self) -> Future[bool]:
-        """End the session; the future says whether all was delivered. Idempotent."""
-        with _lock:
-            if self._closed is not None:
-                return self._closed
-            runtime = self.runtime
-            if self._all_loops is not None:
-                self._all_loops.uninstall()
-            runtime.awaits.uninstall(self.key)
-            live, now_ns = runtime.recorder.live(), runtime.recorder.now_ns()
-            runtime.loops.uninstall_all(self.key)
-            runtime.attachments.remove(self)
-            self._closed = runtime.pipeline.close(self.sink, now_ns, live, self.timeout_s)
-            _closing.add(self._closed)
-            self._closed.add_done_callback(_closing.discard)
-            if not runtime.attachments:
-                _retire(runtime, self._closed)
+        """End the session; the future says whether all was delivered. Idempotent, on any thread."""
+        with lock():
+            if self._closed is None:
+                self._closed = self._close()
             return self._closed
 
+    def _close(self) -> Future[bool]:
+        runtime = self.runtime
+        runtime.unwatch_all(self)
+        runtime.awaits.uninstall(self.key)
+        runtime.loops.uninstall_all(self.key)
+        runtime.attachments.remove(self)
+        closed = runtime.pipeline.close(self.sink, self.timeout_s)
+        _closing[closed] = time.monotonic() + self.timeout_s
+        closed.add_done_callback(lambda future: _closing.pop(future, None))
+        if not runtime.attachments:
+            _retire(runtime)
+        return closed
+
     def abandon(self) -> None:
-        """Let go of everything without a word to anybody: a forked child owns none of it."""
+        """Leave all to the parent process."""
         self._closed = Future()
         self._closed.set_result(False)
-        if self._all_loops is not None:
-            self._all_loops.uninstall()
         for exporter in self.sink.exporters:
             forget = getattr(exporter, "forget_after_fork", None)
             if forget is not None:
@@ -182,8 +242,15 @@ class Attachment:
 
 _lock = threading.RLock()
 _current: Runtime | None = None
-_closing: set[Future[bool]] = set()
+#: Sessions that have ended, but are not delivered yet, and until when they may take.
+_closing: dict[Future[bool], float] = {}
 _prepared = False
+_worker = 0
+
+
+def lock() -> threading.RLock:
+    """Return what is held while sessions begin, end and change what is watched."""
+    return _lock
 
 
 def current() -> Runtime | None:
@@ -203,35 +270,50 @@ def attach(
     """Open a session: start what is needed and let it have all records from now on.
 
     Raises:
+        NoThread: the exporter thread cannot start.
         InstrumentationError: a manual clock is wanted while a session without one is open.
     """
-    global _current
-    with _lock:
+    with lock():
         _prepare()
-        runtime = _current
-        if runtime is None:
-            runtime = Runtime(settings, manual_clock=manual_clock)
-        elif manual_clock and not runtime.manual_clock:
+        runtime = _current or _start(settings, manual_clock=manual_clock)
+        if manual_clock and not runtime.manual_clock:
             raise InstrumentationError(
                 "a session with the real clock is open, so this one cannot have a manual clock"
             )
-        attachment = _attachment(runtime, settings, exporters, info, ids, sample)
-        if _current is None:
+        try:
+            sink = _sink(runtime, settings, exporters, info, ids, sample)
+            sink.start()
+        except BaseException:
+            if not runtime.attachments:
+                _retire(runtime)
+            raise
+        runtime.pipeline.add(sink)
+        if not runtime.attachments:
             runtime.start()
-            _current = runtime
-        runtime.pipeline.add(attachment.sink)
+        attachment = Attachment(runtime, sink, settings.shutdown_timeout_ns / 1e9)
         runtime.attachments.append(attachment)
         return attachment
 
 
-def _attachment(
+def _start(settings: Settings, *, manual_clock: bool) -> Runtime:
+    global _current
+    runtime = Runtime(settings, manual_clock=manual_clock)
+    try:
+        runtime.pipeline.start()
+    except RuntimeError as error:
+        raise NoThread(f"the exporter thread cannot start: {error}") from error
+    _current = runtime
+    return runtime
+
+
+def _sink(
     runtime: Runtime,
     settings: Settings,
     exporters: Sequence[Exporter],
     info: SessionInfo,
     ids: Ids | None,
     sample: Callable[[int, str], bool] | None,
-) -> Attachment:
+) -> Sink:
     recorder = runtime.recorder
     now_ns = recorder.now_ns()
     rules = Rules(
@@ -249,41 +331,44 @@ def _attachment(
         rules,
         rows=any(getattr(exporter, "needs_rows", True) for exporter in exporters),
     )
-    if runtime.attachments:
-        assembler.adopt(runtime.attachments[-1].sink.assembler, now_ns)
-    sink = Sink(assembler, exporters, info, now_ns)
-    sink.start()
-    return Attachment(runtime, sink, settings.shutdown_timeout_ns / 1e9)
+    return Sink(assembler, exporters, info)
 
 
-def _retire(runtime: Runtime, closed: Future[bool]) -> None:
+def _retire(runtime: Runtime) -> None:
     """Stop recording; the exporter thread ends when the last session has been delivered."""
     global _current
     _current = None
     runtime.stop()
-    closed.add_done_callback(lambda _: runtime.pipeline.end())
 
 
 # ------------------------------------------------------------------------------------ process life
 
 
 def _prepare() -> None:
-    global _prepared
+    global _prepared, _worker
     if not _prepared:
         _prepared = True
-        atexit.register(_at_exit)
+        atexit.register(end_all)
         os.register_at_fork(after_in_child=_after_fork)
+    # A forked worker of multiprocessing ends without atexit, but has an exit function of its own.
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None and _worker != os.getpid():
+        from multiprocessing.util import Finalize
+
+        _worker = os.getpid()
+        Finalize(None, end_all, exitpriority=0)
 
 
-def _at_exit() -> None:
-    """Deliver what is left. Running threads go on at this point; new ones cannot be started."""
+def end_all() -> None:
+    """End all sessions and wait for their delivery: the process is about to end.
+
+    At that point threads that run go on, but new ones cannot be started.
+    """
     runtime = _current
-    attachments = [] if runtime is None else list(runtime.attachments)
-    waits = [(attachment.close(), attachment.timeout_s) for attachment in attachments]
-    waits += [(future, 5.0) for future in list(_closing)]
-    end = time.monotonic() + max((timeout for _, timeout in waits), default=0) + GRACE_S
-    for future, _ in waits:
-        wait(future, max(0.0, end - time.monotonic()))
+    for attachment in [] if runtime is None else list(runtime.attachments):
+        attachment.close()
+    for future, deadline_s in list(_closing.items()):
+        wait(future, max(0.0, deadline_s - time.monotonic()) + GRACE_S)
 
 
 def wait(future: Future[bool], timeout_s: float) -> bool:
@@ -301,10 +386,5 @@ def _after_fork() -> None:
     runtime, _current = _current, None
     _closing.clear()
     deactivate()
-    if runtime is None:
-        return
-    runtime.recorder.armed = False
-    runtime.loops.forget()
-    runtime.awaits.forget()
-    for attachment in runtime.attachments:
-        attachment.abandon()
+    if runtime is not None:
+        runtime.forget()

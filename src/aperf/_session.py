@@ -11,10 +11,12 @@ from typing import Self
 
 from ._config import complaint, telemetry_enabled
 from ._errors import ConfigurationError
+from ._stderr import tell
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Future
     from types import TracebackType
     from typing import Any, Literal
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from ._runtime import Attachment
     from .model import Exporter, SessionInfo, Statistics, Summary
 
-__all__ = ("Session", "instrument_loop", "is_active", "session", "uninstrument_loop")
+__all__ = ("Session", "default_exporters", "session")
 
 LOOPS = ("current", "all")
 AWAITS = ("suspended", "all")
+#: What makes an object an exporter; the protocol itself is not loaded before a session begins.
+EXPORTER = ("consumes", "start", "export", "flush", "finish", "shutdown", "statistics")
 
 
 class Session:
@@ -49,6 +53,10 @@ class Session:
         ids: Ids | None = None,
         manual_clock: bool = False,
     ) -> None:
+        if enabled not in (None, True, False):
+            raise ConfigurationError(complaint("enabled", enabled, "True, False or None"))
+        if service_name is not None and (not service_name or not _is_text(service_name)):
+            raise ConfigurationError(complaint("service_name", service_name, "a text"))
         if loops is not None and loops not in LOOPS:
             raise ConfigurationError(complaint("loops", loops, " or ".join(LOOPS)))
         if awaits is not None and awaits not in AWAITS:
@@ -56,8 +64,8 @@ class Session:
         if awaits == "all":
             _check_awaits()
         self._enabled = enabled
-        self._overrides: dict[str, Any] = {"service_name": service_name, "awaits": awaits}
-        self._exporters = exporters
+        self._given: dict[str, Any] = {"service_name": service_name, "awaits": awaits}
+        self._exporters = None if exporters is None else _checked(exporters)
         self._loops = loops
         self._handle_signals = handle_signals
         self._settings = settings
@@ -67,11 +75,12 @@ class Session:
         self._signals: Any = None
 
     def __repr__(self) -> str:
-        return f"<aperf session, {'open' if self.is_enabled else 'off'}>"
+        state = "off" if not self.is_enabled else "ended" if self.is_closed else "open"
+        return f"<aperf session, {state}>"
 
     @property
     def is_enabled(self) -> bool:
-        """Whether it has begun and records."""
+        """Whether it watches, or has watched until it ended."""
         return self._attachment is not None
 
     # -------------------------------------------------------------------------------- begin and end
@@ -87,7 +96,11 @@ class Session:
         if self._attachment is not None:
             from asyncio import sleep
 
-            await sleep(0)
+            try:
+                await sleep(0)
+            except BaseException:  # cancelled: nobody will call __aexit__
+                self._end()
+                raise
         return self
 
     def __exit__(
@@ -97,17 +110,10 @@ class Session:
         traceback: TracebackType | None = None,
     ) -> None:
         """End, and wait for the delivery unless a loop runs here: then it goes on behind it."""
-        attachment = self._attachment
-        if attachment is None:
-            return
-        from asyncio import _get_running_loop
-
-        from ._runtime import GRACE_S, wait
-
-        self._end_signals()
-        closed = attachment.close()
-        if _get_running_loop() is None:
-            wait(closed, attachment.timeout_s + GRACE_S)
+        if self._attachment is not None and running_loop() is None:
+            self.end_and_wait()
+        else:
+            self._end()
 
     async def __aexit__(
         self,
@@ -116,9 +122,29 @@ class Session:
         traceback: TracebackType | None = None,
     ) -> None:
         """End, and wait for the delivery, for no longer than the shutdown timeout."""
-        if self._attachment is not None:
-            self._end_signals()
-            await _answer(self._attachment.close(), self._attachment.timeout_s)
+        closed = self._end()
+        if self._attachment is not None and closed is not None:
+            await _answer(closed, self._attachment.timeout_s)
+
+    def end_and_wait(self) -> bool:
+        """End, and block until all is delivered, for no longer than the shutdown timeout.
+
+        Returns:
+            Whether all destinations confirmed all of it.
+        """
+        closed = self._end()
+        if self._attachment is None or closed is None:
+            return True
+        from ._runtime import GRACE_S, wait
+
+        return wait(closed, self._attachment.timeout_s + GRACE_S)
+
+    def _end(self) -> Future[bool] | None:
+        if self._attachment is None:
+            return None
+        if self._signals is not None:
+            self._signals.uninstall()
+        return self._attachment.close()
 
     def _begin(self) -> None:
         if self._attachment is not None:
@@ -126,24 +152,26 @@ class Session:
         settings = self._read()
         if settings is None:
             return
-        from ._runtime import attach
+        from ._runtime import NoThread, attach
         from ._sampling import sampler
 
-        exporters = default_exporters(settings) if self._exporters is None else self._exporters
-        self._attachment = attach(
-            settings,
-            exporters,
-            _info(settings),
-            ids=self._ids,
-            sample=sampler(settings),
-            manual_clock=self._manual_clock,
-        )
+        try:
+            exporters = default_exporters(settings) if self._exporters is None else self._exporters
+            self._attachment = attach(
+                settings,
+                exporters,
+                _info(settings),
+                ids=self._ids,
+                sample=sampler(settings),
+                manual_clock=self._manual_clock,
+            )
+        except NoThread as error:
+            _stay_off(str(error))
+            return
         self._watch(self._attachment, settings)
 
     def _watch(self, attachment: Attachment, settings: Settings) -> None:
-        from asyncio import _get_running_loop
-
-        running = _get_running_loop()
+        running = running_loop()
         try:
             if settings.awaits == "all":
                 attachment.watch_awaits()
@@ -152,23 +180,24 @@ class Session:
             if running is not None:
                 attachment.watch(running)
             if self._handle_signals:
+                from ._runtime import end_all
                 from ._signals import Termination
 
-                self._signals = Termination(self.__exit__, attachment.timeout_s)
+                self._signals = Termination(end_all, attachment.timeout_s)
         except BaseException:
             attachment.close()
             self._attachment = None
             raise
 
-    def _end_signals(self) -> None:
-        if self._signals is not None:
-            self._signals.uninstall()
+    def is_wanted(self) -> bool:
+        """Whether it would watch; if a bad variable is why not, that is told on stderr."""
+        return self._read() is not None
 
     def _read(self) -> Settings | None:
         """Return the settings, None if the session is to stay off."""
         if self._settings is not None:
             enabled = self._settings.enabled if self._enabled is None else self._enabled
-            return self._settings if enabled else None
+            return _adapted(self._settings, self._given) if enabled else None
         if self._enabled is False:
             return None
         try:
@@ -176,17 +205,14 @@ class Session:
                 return None
             from ._config import read_settings_with_warnings
 
-            settings, warnings = read_settings_with_warnings(**self._overrides)
+            settings, warnings = read_settings_with_warnings(**self._given)
             if settings.awaits == "all":
                 _check_awaits()
         except ConfigurationError as error:
             # A library must not fail its user's request because of a variable.
-            for line in str(error).splitlines():
-                print(f"aperf: {line}", file=sys.stderr)  # noqa: T201
-            print("aperf: telemetry stays off", file=sys.stderr)  # noqa: T201
+            _stay_off(*str(error).splitlines())
             return None
-        for line in warnings:
-            print(f"aperf: {line}", file=sys.stderr)  # noqa: T201
+        tell(*warnings)
         return settings
 
     @property
@@ -244,16 +270,65 @@ class Session:
         return await _answer(attachment.flush(limit_s), limit_s)
 
 
-async def _answer(future: Any, timeout_s: float) -> bool:
+async def _answer(future: Future[bool], timeout_s: float) -> bool:
     """Wait for the exporter thread without blocking the loop; no answer in time is a no."""
     import asyncio
 
     from ._runtime import GRACE_S
 
+    loop = asyncio.get_running_loop()
+    answered = asyncio.Event()
+
+    def wake(_: object) -> None:
+        try:
+            loop.call_soon_threadsafe(answered.set)
+        except RuntimeError:
+            pass  # the loop is closed, and whoever waited is gone
+
+    future.add_done_callback(wake)
     try:
-        return bool(await asyncio.wait_for(asyncio.wrap_future(future), timeout_s + GRACE_S))
+        async with asyncio.timeout(timeout_s + GRACE_S):
+            await answered.wait()
     except TimeoutError:
         return False
+    return future.result()
+
+
+def running_loop() -> Any:
+    """Return the loop that runs on this thread, None for none; asyncio is not imported for it."""
+    asyncio = sys.modules.get("asyncio")
+    return None if asyncio is None else asyncio._get_running_loop()
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _stay_off(*problems: str) -> None:
+    tell(*problems, "telemetry stays off")
+
+
+def _checked(exporters: Sequence[Exporter]) -> tuple[Exporter, ...]:
+    """Return exporters if they are some."""
+    what = "a sequence of exporters (see aperf.exporters)"
+    try:
+        found = tuple(exporters)
+    except TypeError:
+        raise ConfigurationError(complaint("exporters", exporters, what)) from None
+    for exporter in found:
+        if isinstance(exporter, type) or not all(hasattr(exporter, name) for name in EXPORTER):
+            raise ConfigurationError(complaint("exporters", exporter, what))
+    return found
+
+
+def _adapted(settings: Settings, given: dict[str, Any]) -> Settings:
+    """Return settings with what was given as arguments beside them."""
+    from dataclasses import replace
+
+    adapted = replace(settings, **{k: v for k, v in given.items() if v is not None})
+    if adapted.awaits == "all":
+        _check_awaits()
+    return adapted
 
 
 def _check_awaits() -> None:
@@ -329,7 +404,7 @@ def session(
             is open; by default the current one if one runs, else all.
         awaits: "suspended" sees awaits that suspend, "all" every one (Python 3.12 and later).
         handle_signals: deliver on SIGTERM before dying of it, where nobody else handles it.
-        settings: instead of those of the environment.
+        settings: instead of those of the environment; other arguments win over them.
 
     Raises:
         ConfigurationError: an argument is not accepted. A bad *variable* is one line on stderr, and
@@ -344,65 +419,3 @@ def session(
         handle_signals=handle_signals,
         settings=settings,
     )
-
-
-# ------------------------------------------------------------------------------ one line in a
-# client
-
-_OFF = Session(enabled=False)
-#: Whether the environment has been seen to leave telemetry off; one look is enough.
-_is_off = False
-_process: Session | None = None
-
-
-def instrument_loop(loop: Any = None, **options: Any) -> Session:
-    """Watch a loop from now on, starting the process-wide session at the first call.
-
-    Without ``TELEMETRY_ENABLED`` it returns at once, and nothing is imported or touched. It may be
-    called as often as one likes, also on the path of every request.
-
-    Args:
-        loop: the loop; by default the one that runs. Without one, nothing happens.
-        **options: as for `session`; they count at the first call that starts the session.
-    """
-    if _is_off and not options:
-        return _OFF
-    return _instrument_loop(loop, options)
-
-
-def _instrument_loop(loop: Any, options: dict[str, Any]) -> Session:
-    global _is_off, _process
-    if _process is not None and not _process.is_closed:
-        started = _process
-    else:
-        started = Session(**{"loops": "current", **options})
-        if loop is None and sys.modules.get("asyncio") and _running_loop() is None:
-            return _OFF
-        started.__enter__()
-        if not started.is_enabled:
-            _is_off = not options
-            return _OFF
-        _process = started
-    target = _running_loop() if loop is None else loop
-    if target is not None:
-        started.watch(target)
-    return started
-
-
-def _running_loop() -> Any:
-    from asyncio import _get_running_loop
-
-    return _get_running_loop()
-
-
-def uninstrument_loop(loop: Any = None) -> None:
-    """Stop watching a loop that `instrument_loop` began to watch (by default the one that runs)."""
-    target = _running_loop() if loop is None and _process is not None else loop
-    if _process is not None and target is not None:
-        _process.unwatch(target)
-
-
-def is_active() -> bool:
-    """Say whether a session is open in this process."""
-    runtime = sys.modules.get("aperf._runtime")
-    return runtime is not None and runtime.current() is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
+from ._config import Settings
 from ._errors import ConfigurationError
 from ._ids import SequentialIds
 from ._runtime import current
@@ -39,8 +40,11 @@ class ManualClock:
             ns: how much; not negative.
 
         Raises:
+            ValueError: time does not run backwards.
             ConfigurationError: no capture with a manual clock is open.
         """
+        if ns < 0:
+            raise ValueError(f"ns={ns}: time does not run backwards; 0 or more is accepted")
         runtime = current()
         if runtime is None or not runtime.manual_clock:
             raise ConfigurationError("advance() works inside of capture(manual_clock=True) only")
@@ -59,10 +63,10 @@ class Capture:
         self.clock = ManualClock()
         self._exporter = MemoryExporter()
         self._session = Session(
-            enabled=True,
-            service_name="capture",
             exporters=[self._exporter],
             awaits=awaits,
+            # Not those of the environment: a test is to see the same wherever it runs.
+            settings=Settings(enabled=True, service_name="capture"),
             ids=SequentialIds(),
             manual_clock=manual_clock,
         )
@@ -78,8 +82,8 @@ class Capture:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End."""
-        self._session.__exit__(kind, error, traceback)
+        """End; what was recorded is there when the block has ended, also where a loop runs."""
+        self._session.end_and_wait()
 
     async def __aenter__(self) -> Self:
         """Begin to record."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
+from aperf._errors import ConfigurationError
+from aperf._stderr import tell
 from aperf.model import (
     Exporter,
+    ExporterStatistics,
     SessionInfo,
     SpanBatch,
     Statistics,
@@ -36,28 +38,34 @@ BATCH = 4_096
 class Sink:
     """One session's end of the pipeline, used on the exporter thread except where it says so.
 
+    Whatever an exporter raises ends here: it is counted, and told once.
+
     Args:
         assembler: turns records into spans.
         exporters: take the spans.
         info: what they learn of the session.
-        started_ns: begin of the session, by the recorder's clock.
     """
 
     def __init__(
-        self,
-        assembler: Assembler,
-        exporters: Sequence[Exporter],
-        info: SessionInfo,
-        started_ns: int,
+        self, assembler: Assembler, exporters: Sequence[Exporter], info: SessionInfo
     ) -> None:
         self.assembler = assembler
         self.exporters = list(exporters)
         self.info = info
-        self.started_ns = started_ns
+        self.started_ns = 0
         self.ended_ns: int | None = None
-        self.failures = 0
-        self.lost = 0  # spans that an exporter failed on, or that nobody took any more
+        #: spans lost by the time of the last answer about a delivery
+        self.losses_told = 0
+        self._left_out = 0  # exporters that could not start
+        self._failures = 0
+        self._lost = 0  # spans, counted once for each exporter that could not have them
+        self._faults = 0
+        # Counters of the recorder, which other sessions use too: at the begin, and at the end.
+        self._before = (0, 0)
+        self._after: tuple[int, int] | None = None
         self._complained: set[int] = set()
+
+    # -------------------------------------------------------------------------------- begin and end
 
     def start(self) -> None:
         """Get the exporters ready (any thread, before records come); a failing one is left out."""
@@ -66,7 +74,47 @@ class Sink:
                 exporter.start(self.info)
             except Exception as error:
                 self.exporters.remove(exporter)
-                self._complain(exporter, "could not start and is left out", error)
+                self._left_out += 1
+                self._failed(exporter, "cannot start and is left out", error)
+                if isinstance(error, ConfigurationError):
+                    tell(str(error))  # where it came from the environment nobody else says so
+
+    def begin(self, t_ns: int, dropped_records: int, internal_errors: int) -> None:
+        """Note the begin of the session by the recorder's clock, and its counters (any thread)."""
+        self.started_ns = t_ns
+        self._before = dropped_records, internal_errors
+
+    def end(self, dropped_records: int, internal_errors: int) -> None:
+        """Note the recorder's counters at the end of the session (any thread)."""
+        self._after = dropped_records, internal_errors
+
+    def adopt(self, other: Sink) -> None:
+        """Begin with the tasks that another session sees alive."""
+        self.assembler.adopt(other.assembler, self.started_ns)
+
+    def finish(self, t_ns: int, live: list[Live]) -> None:
+        """Close what is open: there will be no more records.
+
+        Args:
+            t_ns: end of the session, by the recorder's clock.
+            live: live tasks as the recorder saw them then.
+        """
+        self.ended_ns = t_ns
+        try:
+            self.assembler.finish(t_ns, live)
+        except Exception:
+            self._fault()
+
+    def shutdown(self, summary: Summary, deadline_ns: int) -> bool:
+        """Hand the exporters the summary and end them; say whether all was delivered."""
+        for exporter in self.exporters:
+            try:
+                exporter.finish(summary)
+            except Exception as error:
+                self._failed(exporter, "failed on the summary", error)
+        return self._ask_all(lambda exporter: exporter.shutdown(deadline_ns))
+
+    # ---------------------------------------------------------------------------------- records in
 
     def threads(self, threads: list[tuple[int, str]]) -> None:
         """Name the threads of rings that came since the last call."""
@@ -74,17 +122,36 @@ class Sink:
         for ident, name in threads[known:]:
             self.assembler.add_thread(ThreadInfo(ident, name))
 
-    def feed(self, ring: int, data: bytes, deadline_ns: int) -> None:
+    def feed(self, ring: int, data: bytes) -> None:
         """Take some slots."""
-        self.assembler.feed(ring, data)
-        if len(self.assembler.rows) >= BATCH:
-            self.deliver(deadline_ns)
+        try:
+            self.assembler.feed(ring, data)
+        except Exception:
+            self._fault()
+
+    def _fault(self) -> None:
+        """Count a fault of our own, and show the first one; what can be delivered still is."""
+        self._faults += 1
+        if self._faults == 1:
+            _log.warning("aperf: a fault of its own; spans may be missing", exc_info=True)
+
+    def renew_anchor(self, monotonic_ns: int, unix_ns: int) -> None:
+        """Compare the clocks anew, for traces to come: wall time may have been set."""
+        self.assembler.family.anchor = TimeAnchor(monotonic_ns, unix_ns)
+
+    # ----------------------------------------------------------------------------------- spans out
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are enough rows for a batch."""
+        return len(self.assembler.rows) >= BATCH
 
     def deliver(self, deadline_ns: int) -> None:
         """Hand the finished spans to the exporters."""
         batch = self.assembler.rows.take()
         if batch is None:
             return
+        self._lost += self._left_out * len(batch)
         for exporter in self.exporters:
             if exporter.consumes == "spans":
                 self._export(exporter, batch, deadline_ns)
@@ -93,70 +160,74 @@ class Sink:
         try:
             exporter.export(batch, deadline_ns)
         except Exception as error:
-            self.failures += 1
-            self.lost += len(batch)
-            self._complain(exporter, "failed on a batch, which is dropped", error)
-
-    def _complain(self, exporter: Exporter, what: str, error: Exception) -> None:
-        """Say it once for each exporter; the counters say how often."""
-        if id(exporter) not in self._complained:
-            self._complained.add(id(exporter))
-            _log.warning("aperf: %s %s: %s", type(exporter).__name__, what, error, exc_info=error)
+            self._lost += len(batch)
+            self._failed(exporter, "failed on a batch, which is dropped", error)
 
     def flush(self, deadline_ns: int) -> bool:
-        """Let the exporters deliver what they took, each for a moment; say whether all have."""
+        """Let the exporters deliver what they took; say whether all of them are done with it."""
         self.deliver(deadline_ns)
-        return all(self._ask(exporter.flush, exporter, deadline_ns) for exporter in self.exporters)
+        return self._ask_all(lambda exporter: exporter.flush(deadline_ns))
 
-    def renew_anchor(self, monotonic_ns: int, unix_ns: int) -> None:
-        """Compare the clocks anew, for traces to come: wall time may have been set."""
-        self.assembler.family.anchor = TimeAnchor(monotonic_ns, unix_ns)
+    def tell_losses(self) -> int:
+        """Return how many spans are lost by now, and remember that it was told."""
+        self.losses_told = self._statistics().dropped_spans
+        return self.losses_told
 
-    def finish(self, t_ns: int, live: list[Live]) -> None:
-        """End the session: close what is open and hand out the last spans.
+    def _ask_all(self, question: Callable[[Exporter], Any]) -> bool:
+        """Ask every exporter, also when one has said no already."""
+        answers = [self._ask(question, exporter) for exporter in self.exporters]
+        return all(answers)
 
-        Args:
-            t_ns: end, by the recorder's clock.
-            live: live tasks as the recorder saw them at the end.
-        """
-        self.ended_ns = t_ns
-        self.assembler.finish(t_ns, live)
-        self.deliver(time.monotonic_ns())
-
-    def shutdown(self, summary: Summary, deadline_ns: int) -> bool:
-        """Hand the exporters the summary and end them; say whether all was delivered."""
-        for exporter in self.exporters:
-            try:
-                exporter.finish(summary)
-            except Exception as error:
-                self._complain(exporter, "failed on the summary", error)
-        return all(
-            self._ask(exporter.shutdown, exporter, deadline_ns) for exporter in self.exporters
-        )
-
-    def _ask(self, method: Callable[[int], Any], exporter: Exporter, deadline_ns: int) -> bool:
+    def _ask(self, question: Callable[[Exporter], Any], exporter: Exporter) -> bool:
         try:
-            return bool(method(deadline_ns))
+            return bool(question(exporter))
         except Exception as error:
-            self.failures += 1
-            self._complain(exporter, "failed", error)
+            self._failed(exporter, "failed", error)
             return False
 
+    def _failed(self, exporter: Exporter, what: str, error: Exception) -> None:
+        """Count a failure, and tell the first one of each exporter."""
+        self._failures += 1
+        if id(exporter) not in self._complained:
+            self._complained.add(id(exporter))
+            name = type(exporter).__name__
+            _log.warning("aperf: %s %s: %s: %s", name, what, type(error).__name__, error)
+
+    # ------------------------------------------------------------------------------------- results
+
+    def _statistics(self) -> ExporterStatistics:
+        """Return the counters of the exporters and of what never reached them."""
+        exported, dropped, failures = 0, self._lost, self._failures
+        for exporter in self.exporters:
+            try:
+                counters = exporter.statistics()
+                exported += counters.exported_spans
+                dropped += counters.dropped_spans
+                failures += counters.export_failures
+            except Exception as error:
+                self._failed(exporter, "failed on its statistics", error)
+        return ExporterStatistics(exported, dropped, failures)
+
     def statistics(self, dropped_records: int, internal_errors: int) -> Statistics:
-        """Return the counters (any thread)."""
-        assembler = self.assembler
-        exported = [exporter.statistics() for exporter in self.exporters]
+        """Return the counters (any thread).
+
+        Args:
+            dropped_records: the recorder's count, also for those before and after the session.
+            internal_errors: likewise.
+        """
+        assembler, spans = self.assembler, self._statistics()
+        dropped, errors = self._after or (dropped_records, internal_errors)
         return Statistics(
             tasks=assembler.tasks,
             live_tasks=len(assembler.live),
             steps=assembler.steps,
             awaits=assembler.awaits,
             spans=assembler.rows.spans,
-            exported_spans=sum(e.exported_spans for e in exported),
-            dropped_records=dropped_records,
-            dropped_spans=self.lost + sum(e.dropped_spans for e in exported),
-            export_failures=self.failures + sum(e.export_failures for e in exported),
-            internal_errors=internal_errors,
+            exported_spans=spans.exported_spans,
+            dropped_records=dropped - self._before[0],
+            dropped_spans=spans.dropped_spans,
+            export_failures=spans.export_failures,
+            internal_errors=errors - self._before[1] + self._faults,
         )
 
     def summary(
