@@ -135,6 +135,13 @@ class History:
         self._put(Kind.JOB, t_ns, 0, 2, task, number, PAIR.pack(queue_ns, run_ns, 0, 0))
         return self
 
+    def record(
+        self, kind: Kind, t_ns: int, *, flags: int, ref: int, a: int, b: int, rest: bytes
+    ) -> History:
+        """Add an event of any kind."""
+        self._put(kind, t_ns, flags, ref, a, b, rest)
+        return self
+
     def other(self, kind: Kind, t_ns: int, a: int, payload: bytes = b"") -> History:
         """Add an event of another kind."""
         self._put(kind, t_ns, 0, 0, a, 0, payload)

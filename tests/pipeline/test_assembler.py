@@ -441,3 +441,21 @@ def test_records_of_a_kind_to_come_are_skipped() -> None:
     assembler = history.assembler()
     assembler.feed(0, bytes(data) + bytes(History().step(1, 5, 5, flags=FIRST | DONE).data))
     assert 1 == assembler.steps
+
+
+def test_a_span_that_the_creator_inherited_is_no_parent_of_its_child() -> None:
+    """It lies above the creator already."""
+    history = History().birth(1).step(1, 0, flags=FIRST).open(1, 1, 5, "request", (1, 0))
+    history.birth(2, 6, creator=1, span=(1, 1)).birth(3, 7, creator=2, span=(1, 1))
+    story = history.told()
+    assert story.tasks[2].span_id == story.tasks[3].parent_span_id
+
+
+def test_a_sequence_is_an_attribute_with_all_its_elements() -> None:
+    """A bare ITEM begins it, and each further one adds to it."""
+    history = History().birth(1).open(1, 1, 0, "s", (1, 0))
+    for flags, payload in ((16, b""), (16 + 3, (1).to_bytes(8, "little")), (16 + 3, b"\2")):
+        key = history.names.intern("sizes")
+        history.record(Kind.ATTRIBUTE, 1, flags=flags, ref=key, a=1, b=1, rest=payload)
+    (span,) = history.close(1, 1, 9).told().of(Category.USER)
+    assert (1, 2) == span.attributes["sizes"]

@@ -299,7 +299,9 @@ class Assembler:
         if flags & Birth.ADOPTED:
             task.flags |= Row.ADOPTED
         creator = self.live.get(b) if b else None
-        opened = self.users.find(owner, seq) if seq else None
+        # A span of the creator's own, or of no task at all: one that the creator itself inherited
+        # lies above the creator already.
+        opened = self.users.find(owner, seq) if seq and (not b or owner == b) else None
         inherited = (
             bool(flags & Birth.CALLBACK)
             and opened is not None
@@ -490,10 +492,12 @@ class Assembler:
         self.users.finish(t_ns)
 
     def _unfinished_await(self, task: TaskState, site: int, t_ns: int) -> None:
-        template, _ = self.tables.wait(site)
+        template, entry = self.tables.wait(site)
         task.awaits += 1
+        self.suspensions += 1
         span = self.family.ids.span(task.base, AWAITS + task.awaits)
         waiting_ns = max(0, t_ns - task.since_ns)
+        entry.waits.add(waiting_ns)
         self.rows.add(
             template, task.trace, span, task.await_parent, task.since_ns,
             task.since_ns + waiting_ns, flags=Row.UNFINISHED, task=task.id, waiting_ns=waiting_ns,

@@ -111,8 +111,9 @@ class UserSpans:
         """ATTRIBUTE: of a span, a task (number 0), or the last event of either."""
         notes = self._notes(a, b)
         if notes is not None:
-            value = self._value(flags & _TYPE, payload)
-            item, of_event = bool(flags & Value.ITEM), bool(flags & Value.OF_EVENT)
+            kind, of_event = flags & _TYPE, bool(flags & Value.OF_EVENT)
+            value = self._value(kind, payload) if kind else ()  # a bare ITEM begins a sequence
+            item = bool(kind and flags & Value.ITEM)
             notes.attribute(self._tables.name(ref), value, item=item, of_event=of_event)
 
     def _notes(self, owner: int, seq: int) -> Notes | None:

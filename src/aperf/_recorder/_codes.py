@@ -37,6 +37,7 @@ _WRAPPERS: Final = frozenset(
         # opentelemetry-instrumentation-asyncio
         ("AsyncioInstrumentor.trace_coroutine", "__init__.py"),
         ("_wrapped_create_task.<locals>.traced_coro", "patch.py"),  # ddtrace
+        ("_coroutine.<locals>.wrapper", "_decorator.py"),  # aperf.instrument
     }
 )
 
@@ -66,4 +67,6 @@ def look_through(coroutine: Any) -> CodeType | None:
         inner = value if type(value) is CoroutineType else getattr(value, "_coro", None)
         if type(inner) is CoroutineType:
             return inner.cr_code
-    return None
+    # A decorator's coroutine has not called the function yet.
+    code = getattr(frame.f_locals.get("function"), "__code__", None)
+    return code if isinstance(code, CodeType) else None

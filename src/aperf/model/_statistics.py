@@ -27,7 +27,9 @@ class Statistics(NamedTuple):
     tasks: int = 0  #: tasks seen, adopted ones included
     live_tasks: int = 0  #: tasks not finished yet
     steps: int = 0  #: times that a task was resumed
-    awaits: int = 0  #: suspensions that ended, and with awaits="all" also awaits without one
+    #: suspensions that ended, or were cut off by the end of the session; with awaits="all" also
+    #: awaits without one
+    awaits: int = 0
     spans: int = 0  #: spans that would be delivered to a destination for spans
     exported_spans: int = 0  #: spans that a destination confirmed
     dropped_records: int = 0  #: records that found the ring full

@@ -31,9 +31,11 @@ class Ring:
 
     __slots__ = (
         "_half_full",
+        "_later",
         "_limit",
         "_lost",
         "_mask",
+        "_writing",
         "buffer",
         "cause",
         "current",
@@ -58,6 +60,9 @@ class Ring:
         self.head = 0
         self.tail = 0
         self.dropped = 0
+        #: A signal handler or a finalizer may record in the middle of a write: its events wait.
+        self._writing = False
+        self._later: list[tuple[bytes, bytes]] = []
         #: whether the reader has been told that the ring is half full
         self.warned = False
         #: id of the task that runs on this thread, 0 for none
@@ -76,6 +81,17 @@ class Ring:
             False when there was no room; the loss is counted and marked in the ring as soon as
             there is.
         """
+        if self._writing:
+            self._later.append((first, rest))
+            return True
+        self._writing = True
+        written = self._write(first, rest)
+        self._writing = False
+        if self._later:
+            self.put(*self._later.pop(0))
+        return written
+
+    def _write(self, first: bytes, rest: bytes) -> bool:
         kind, count = first[8], first[9]
         urgent = kind in URGENT or (kind in _STEPS and first[10] & _DONE)
         head = self.head
@@ -115,14 +131,20 @@ class Ring:
             struct.error: a number does not fit; nothing has been written.
         """
         head = self.head
-        if self._lost or flags & _DONE or (head - self.tail) * 2 >= self.slots:
+        if self._writing or self._lost or flags & _DONE or (head - self.tail) * 2 >= self.slots:
             self.put(NARROW.pack(t_ns, _STEP, 1, flags, site, task, waker, ready_ns, busy_ns))
             return
+        self._writing = True
         at = (head & self._mask) * SLOT
-        NARROW.pack_into(
-            self.buffer, at, t_ns, _STEP, 1, flags, site, task, waker, ready_ns, busy_ns
-        )
-        self.head = head + 1
+        try:
+            NARROW.pack_into(
+                self.buffer, at, t_ns, _STEP, 1, flags, site, task, waker, ready_ns, busy_ns
+            )
+            self.head = head + 1
+        finally:
+            self._writing = False
+        if self._later:
+            self.put(*self._later.pop(0))
 
     def _drop(self) -> bool:
         self.dropped += 1
