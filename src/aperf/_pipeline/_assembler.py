@@ -159,6 +159,8 @@ class Assembler:
             t_ns, gap_ns = since_ns, 0
         if flags & _FIRST:
             ready_ns = gap_ns
+            if flags & Step.EAGER:
+                task.flags |= Row.EAGER
         else:
             if ready_ns > gap_ns:
                 ready_ns = gap_ns
@@ -363,8 +365,6 @@ class Assembler:
         if not task.flags & Row.UNFINISHED:
             coroutine.finished += 1
             coroutine.lifetimes.add(end_ns - task.born_ns)
-        if flags & Step.EAGER:
-            task.flags |= Row.EAGER
         message = ""
         if flags & Step.FAILED:
             coroutine.errors += 1

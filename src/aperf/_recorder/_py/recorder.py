@@ -257,27 +257,33 @@ class Recorder:
             context: the context that it was explicitly given, or None.
         """
         name = name_of(task)
+        entry = self.entries.get(id(task))
+        if entry is not None and entry.id > number:
+            # The factory made more than one task, and this one had to be adopted meanwhile.
+            if eager:
+                self.put(Kind.ABANDON, 0, 0, number, 0)
+            return
         if eager:
             self.name(number, name)
         else:
             self.birth(number, t_ns, coroutine, ring.current, name, context)
-        entry = self.entries.get(id(task))
         if entry is None or entry.id != number:
             entry = Entry(number, t_ns)
             if not task.done():
                 self.bind(task, entry)
         entry.name = name
-        if eager and (task.done() or started(coroutine)):
+        if eager and (task.done() or started(task.get_coro())):
             self.leave(ring, entry, task, t_ns, 0, 0, _EAGER)
 
     def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
         """Return the entry of a task being scheduled: known, being born, or to be adopted."""
         pending = ring.pending
-        if pending is not None and task.get_coro() is pending[0]:
-            entry = self.entries.get(id(task))
-            if entry is None or entry.id != pending[1]:
+        if pending is not None:
+            coroutine = task.get_coro()
+            # Factories may put a coroutine of their own around the one that they were given.
+            if coroutine is pending[0] or not (started(coroutine) or started(pending[0])):
+                ring.pending = None
                 return self.entry(task, pending[1], pending[3])
-            return entry
         return self.entries.get(id(task)) or self.adopted(task)
 
     def entry(self, key: Any, number: int, since_ns: int) -> Entry:
