@@ -6,6 +6,7 @@ import functools
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from aperf._recorder import BirthFlag, Kind, StepFlag
@@ -35,9 +36,13 @@ def watch_executor(
     original = type(loop).run_in_executor
 
     def run_in_executor(executor: Any, func: Any, *args: Any) -> Any:
-        if hook.armed and recorder.armed and (
-            executor is None or isinstance(executor, ThreadPoolExecutor)
-        ):  # fmt: skip
+        if (
+            hook.armed
+            and recorder.armed
+            and (executor is None or isinstance(executor, ThreadPoolExecutor))
+            and callable(func)
+            and not iscoroutinefunction(func)
+        ):  # the loop is to refuse those
             func = Job(recorder, func, span_var)
         if before is not None:
             return before(executor, func, *args)

@@ -365,11 +365,11 @@ class Recorder:
         now = self.now_ns()
         coroutine = waiter = None
         if task.done():
-            self._rename(entry, task)
+            self.rename(entry, task)
             flags |= _DONE | self._outcome(entry, task)
         else:
             if entry.first:
-                self._rename(entry, task)
+                self.rename(entry, task)
             coroutine = task.get_coro()
             waiter = getattr(task, "_fut_waiter", None)
         self.close_step(ring, entry, task, now, t_ns, ready_ns, waker, flags, coroutine, waiter)
@@ -403,7 +403,7 @@ class Recorder:
         if not flags & _DONE:
             self.suspend(entry, coroutine, waiter)
 
-    def _rename(self, entry: Entry, task: Any) -> None:
+    def rename(self, entry: Entry, task: Any) -> None:
         """Record a task's name if it has another one by now: before 3.13, asyncio gives it late."""
         name = name_of(task)
         if name != entry.name:

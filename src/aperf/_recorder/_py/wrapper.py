@@ -7,7 +7,7 @@ does ask).
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -44,9 +44,11 @@ class Wrapper(Coroutine[Any, Any, Any]):
         number, now = recorder.next_id(), recorder.now_ns()
         recorder.birth(number, now, coroutine, recorder.current(), name or "", context)
         self._entry: Entry = recorder.entry(self, number, now)
+        self._entry.name = name or ""
 
     def named(self, name: str) -> None:
         """Record the name that the task got."""
+        self._entry.name = name
         self._recorder.name(self._entry.id, name)
 
     def __getattr__(self, name: str) -> Any:
@@ -101,6 +103,8 @@ class Wrapper(Coroutine[Any, Any, Any]):
             try:
                 if failure is not None:
                     recorder.cold.failure(recorder, entry.id, failure)
+                if entry.first:
+                    recorder.rename(entry, current_task())
                 inside, now = self._coroutine, recorder.now_ns()
                 recorder.close_step(
                     ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited
