@@ -304,27 +304,42 @@ hook_adopt(PyObject *op, PyObject *task)
 /* ---------------------------------------------------------------------------------------- lifetime
  */
 
-/* What somebody put on the instance before us counts; else the method of the type, unbound. */
-static int
-find_original(const Names *names, PyObject *loop, PyObject *name, Original *original)
+/* Returns a function bound to the loop; other objects as they are. */
+static PyObject *
+bind(PyObject *function, PyObject *loop)
 {
-    PyObject *own = NULL;
-    int found = optional_attr(loop, names->__dict__, &own);
-    if (found <= 0 || !PyDict_Check(own)) {
-        Py_XDECREF(own);
-        if (found >= 0) {
-            PyErr_Format(PyExc_TypeError, "%.200s object has no __dict__ to shadow methods in",
-                         Py_TYPE(loop)->tp_name);
-        }
-        return -1;
+    descrgetfunc get = Py_TYPE(function)->tp_descr_get;
+    return get == NULL ? Py_NewRef(function) : get(function, loop, (PyObject *)Py_TYPE(loop));
+}
+
+/* What somebody put on the instance before us counts; else the method of the type, unbound.
+ *
+ * Without a look into `__dict__`: it would be made only then, and all that the loop does be slower
+ * from there on (3.11 and 3.12: 300 ns for each step of a task). */
+static int
+find_original(PyObject *loop, PyObject *name, Original *original)
+{
+    int is_own = -1;
+    PyObject *bound = NULL;
+    PyObject *previous = PyObject_GetAttr(loop, name);
+    original->function = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
+    if (previous == NULL || original->function == NULL) {
+        goto done;
     }
-    original->function = Py_XNewRef(PyDict_GetItemWithError(own, name));
-    Py_DECREF(own);
-    original->is_bound = original->function != NULL;
-    if (original->function == NULL && !PyErr_Occurred()) {
-        original->function = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
+    bound = bind(original->function, loop);
+    if (bound == NULL) {
+        goto done;
     }
-    return original->function == NULL ? -1 : 0;
+    is_own = PyObject_RichCompareBool(previous, bound, Py_EQ);
+    if (is_own == 0) {
+        Py_SETREF(original->function, Py_NewRef(previous));
+        original->is_bound = true;
+    }
+
+done:
+    Py_XDECREF(bound);
+    Py_XDECREF(previous);
+    return is_own < 0 ? -1 : 0;
 }
 
 PyObject *
@@ -337,9 +352,8 @@ hook_new(Recorder *recorder, PyObject *loop)
     }
     self->recorder = (Recorder *)Py_NewRef(recorder);
     self->loop = PyWeakref_NewRef(loop, NULL);
-    if (self->loop == NULL ||
-        find_original(names, loop, names->create_task, &self->create_task) < 0 ||
-        find_original(names, loop, names->call_soon, &self->call_soon) < 0) {
+    if (self->loop == NULL || find_original(loop, names->create_task, &self->create_task) < 0 ||
+        find_original(loop, names->call_soon, &self->call_soon) < 0) {
         Py_DECREF(self);
         return NULL;
     }

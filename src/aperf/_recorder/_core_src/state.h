@@ -8,7 +8,6 @@
 
 /* Names that are looked up, interned once. */
 #define NAMES(X)                                                                                   \
-    X(__dict__)                                                                                    \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \

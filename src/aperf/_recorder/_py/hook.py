@@ -34,10 +34,14 @@ _WAIT_CANCELLED = int(StepFlag.WAIT_CANCELLED)
 
 
 def _original(loop: Any, name: str) -> Callable[..., Any]:
-    """Return the method as a function of the loop; one put on the instance before us counts."""
-    previous = vars(loop).get(name)
-    if previous is None:
-        function: Callable[..., Any] = getattr(type(loop), name)
+    """Return the method as a function of the loop; one put on the instance before us counts.
+
+    Without a look into `__dict__`: it would be made only then, and all that the loop does be slower
+    from there on (3.11 and 3.12: 300 ns for each step of a task).
+    """
+    function: Callable[..., Any] = getattr(type(loop), name)
+    previous = getattr(loop, name)
+    if previous == function.__get__(loop):
         return function
     return lambda _loop, *args, **kwargs: previous(*args, **kwargs)
 
