@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -386,3 +387,27 @@ def test_every_segment_of_a_long_task_has_its_own_part_of_an_open_call(
     assert 5 < len(parts)
     assert all(span.flags & Flag.SEGMENT for span in parts[:-1])
     assert [part.end_ns for part in parts[:-1]] == [part.start_ns for part in parts[1:]]
+
+
+def test_loops_in_several_threads_do_not_mix() -> None:
+    """Each task has its own calls, whatever other threads do in the midst of them."""
+
+    async def first() -> None:
+        for _ in range(20):
+            await nap()
+
+    async def second() -> None:
+        for _ in range(20):
+            await nap()
+
+    memory = MemoryExporter()
+    with session(memory) as watching:
+        threads = [threading.Thread(target=asyncio.run, args=(main(),)) for main in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    seen = Seen(memory.spans, watching.statistics())
+    once = "  call await nap\n    call await sleep\n      await await sleep\n"
+    for name in ("first", "second"):
+        assert f"task {name}\n" + 20 * once == seen.tree(name)

@@ -87,11 +87,7 @@ class Activation:
 
 
 class Monitor:
-    """The callbacks for one recorder. They never raise.
-
-    Attributes:
-        callbacks: by the name of the event.
-    """
+    """The callbacks for one recorder. They never raise."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -99,7 +95,11 @@ class Monitor:
         self._limit = CROWDED
         self._seq = 0
         self._disable: Any = sys.monitoring.DISABLE
-        self.callbacks: dict[str, Callable[..., Any]] = {
+
+    @property
+    def callbacks(self) -> dict[str, Callable[..., Any]]:
+        """The callbacks by the name of the event."""
+        return {
             "PY_START": self._started,
             "PY_RESUME": self._resumed,
             "PY_YIELD": self._yielded,
