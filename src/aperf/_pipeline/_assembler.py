@@ -14,17 +14,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aperf._ids import AWAITS, JOBS, Ids
+from aperf._ids import AWAITS, Ids
 from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, Kind
-from aperf.model import Event, LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
+from aperf.model import LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
 
 from ._bits import Birth, Row, Step
 from ._calls import Calls
+from ._endings import Endings
 from ._family import Family, Rules
+from ._jobs import Jobs
 from ._report import unfinished_tasks
 from ._rows import Rows
-from ._totals import CoroutineEntry, Totals
-from ._traces import Live, TaskState, link_to
+from ._tasks import Tasks
+from ._totals import Totals
+from ._traces import Live, TaskState
 from ._user_spans import UserSpans
 
 if TYPE_CHECKING:
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
     from ._tables import Tables
 
 __all__ = ("Assembler",)
-
-#: Ended tasks remembered, so that whom they woke can name them: two generations of this size.
-REMEMBERED: Final = 4_096
 
 _WAIT_CANCELLED: Final = Step.WAIT_CANCELLED
 _CANCELLED: Final = Step.WAIT_CANCELLED | Step.CANCELLED
@@ -55,7 +55,6 @@ class Assembler:
         rows: whether anybody wants rows; statistics are kept anyway.
 
     Attributes:
-        tasks: how many tasks were seen.
         steps: how many steps.
         suspensions: how many suspensions ended.
         live: the live tasks by number.
@@ -67,35 +66,40 @@ class Assembler:
     ) -> None:
         self.tables = tables
         self.totals = Totals()
-        self.tasks = self.steps = self.suspensions = 0
-        self.live: dict[int, TaskState] = {}
-        self._ended: dict[int, TaskState] = {}
-        self._ended_before: dict[int, TaskState] = {}
+        self.steps = self.suspensions = 0
+        self._tasks = Tasks()
+        self.live = self._tasks.live
         self._await_min_ns = rules.await_min_ns
         self._rest: dict[int, bytes] = {}
-        self._losses = 0
         self._step_ends: dict[int, int] = {}
         self.unfinished: tuple[UnfinishedTask, ...] = ()
         self.rows = Rows(tables, wanted=rows)
         self.family = Family(ids, anchor, rules)
         self.users = UserSpans(self.live, tables, self.rows, self.family)
         self.calls = Calls(self.live, tables, self.rows, self.family)
+        self._endings = Endings(self._tasks, tables, self.totals)
+        jobs = Jobs(self._tasks, tables, self.rows, self.family)
         self._handlers: dict[int, Callable[[int, int, int, int, int, int, bytes], None]] = {
             Kind.WIDE: self._wide,
             Kind.BIRTH: self._birth,
             Kind.NAME: self._name,
             Kind.ABANDON: self._abandon,
-            Kind.FAILURE: self._failure,
-            Kind.MORE: self._more,
+            Kind.FAILURE: self._endings.failure,
+            Kind.MORE: self._endings.more,
             Kind.OPEN: self.users.open,
             Kind.CLOSE: self.users.close,
             Kind.EVENT: self.users.event,
             Kind.ATTRIBUTE: self.users.attribute,
-            Kind.JOB: self._job,
+            Kind.JOB: jobs.done,
             Kind.LOST: self._lost,
         }
         if rules.calls:
             self._handlers |= {Kind.CALL: self.calls.ended, Kind.IN_CALL: self.calls.suspended}
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks were seen."""
+        return self._tasks.count
 
     @property
     def awaits(self) -> int:
@@ -171,7 +175,7 @@ class Assembler:
             entry.waits.add(waiting_ns)
             entry.ready_ns += ready_ns
             if flags & _CANCELLED:
-                self._note_cancellation(task, waker, flags)
+                self._endings.note_cancellation(task, waker, flags)
             if gap_ns >= self._await_min_ns:
                 task.awaits += 1
                 task.trace.spans += 1
@@ -207,11 +211,11 @@ class Assembler:
         trace = task.trace
         offset = trace.offset_ns
         row_flags = trace.flags
-        if flags & _WAIT_CANCELLED or task.losses != self._losses:
+        if flags & _WAIT_CANCELLED or task.losses != self._tasks.losses:
             row_flags |= self._await_flags(task, flags)
         link_hi = link_lo = link_span = 0
         if waker and waker != task.id:
-            by = self.live.get(waker) or self.known(waker)
+            by = self._tasks.known(waker)
             if by is not None:
                 link_hi, link_lo, link_span = by.trace.hi, by.trace.lo, by.span
         self.rows.extend(
@@ -246,33 +250,11 @@ class Assembler:
                 result |= Row.TIMEOUT
             elif flags & Step.BY_CALLBACK:
                 result |= Row.CALLBACK
-        if task.losses != self._losses:
-            task.losses = self._losses
+        if task.losses != self._tasks.losses:
+            task.losses = self._tasks.losses
             task.flags |= Row.INCOMPLETE
             result |= Row.INCOMPLETE
         return result
-
-    def _note_cancellation(self, task: TaskState, waker: int, flags: int) -> None:
-        """Remember who cancelled what the task waited for: it may end by it."""
-        by = self.known(waker) if waker else None
-        if by is not None and not by.flags & Row.CANCELLED:
-            by = None
-        if flags & Step.WAIT_CANCELLED:
-            if not waker and not flags & (Step.BY_TIMEOUT | Step.BY_CALLBACK):
-                return  # once more; what is known of the first time still holds
-        elif by is None or by.cancelled_by == task.id:
-            return  # it raised CancelledError itself
-        task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
-        task.cancelled_by = waker
-        if flags & Step.BY_TIMEOUT:
-            task.flags |= Row.TIMEOUT
-        elif flags & Step.BY_CALLBACK:
-            task.flags |= Row.CALLBACK
-        if by is not None:
-            # A child that was cancelled wakes its parent; who cancelled the child is meant.
-            task.flags |= by.flags & (Row.TIMEOUT | Row.CALLBACK)
-            if by.cancelled_by != task.id:
-                task.cancelled_by = by.cancelled_by
 
     def _long_step(self, task: TaskState, site: int, t_ns: int, busy_ns: int) -> None:
         place = self.tables.wait(site)[1].place if site else task.coroutine.place
@@ -312,14 +294,7 @@ class Assembler:
         self.family.place(task, creator, opened, inherited=inherited)
 
     def _new_task(self, number: int, ref: int, uncoded: bool, t_ns: int, ring: int) -> TaskState:
-        return self._start(number, self.tables.coroutine(ref, uncoded), t_ns, ring)
-
-    def _start(self, number: int, coroutine: CoroutineEntry, t_ns: int, ring: int) -> TaskState:
-        coroutine.tasks += 1
-        self.tasks += 1
-        task = self.live[number] = TaskState(number, coroutine, t_ns, ring)
-        task.losses = self._losses
-        return task
+        return self._tasks.begin(number, self.tables.coroutine(ref, uncoded), t_ns, ring)
 
     def _unknown(self, number: int, t_ns: int, ring: int) -> TaskState:
         """Make up a task whose birth was lost."""
@@ -344,77 +319,19 @@ class Assembler:
             task.flags |= Row.UNFINISHED
             self._end(task, task.since_ns, 0)
 
-    def _failure(
-        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
-        task = self.live.get(a)
-        if task is not None:
-            task.failure = (ref, payload)
-
-    def _more(
-        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
-        task = self.live.get(a)
-        if task is not None and task.failure is not None:
-            task.failure = (task.failure[0], task.failure[1] + payload)
-
     def _end(self, task: TaskState, end_ns: int, flags: int) -> None:
         """A task is over: its last row, its part of the statistics."""
-        del self.live[task.id]
-        coroutine = task.coroutine
-        if not task.flags & Row.UNFINISHED:
-            coroutine.finished += 1
-            coroutine.lifetimes.add(end_ns - task.born_ns)
-        message = ""
-        if flags & Step.FAILED:
-            coroutine.errors += 1
-            task.flags |= Row.ERROR
-            message = self._exception(task, end_ns)
-        if flags & Step.CANCELLED:
-            coroutine.cancelled += 1
-            self._cancelled(task)
-        else:
-            task.flags &= ~(Row.TIMEOUT | Row.CALLBACK)
+        self._tasks.end(task)
+        message = self._endings.end(task, end_ns, flags)
         self.calls.abandon(task, end_ns)
         self.users.abandon(task, end_ns)
         self._close(task, message)
-        self._ended[task.id] = task
-        if len(self._ended) >= REMEMBERED:
-            self._ended_before, self._ended = self._ended, {}
-
-    def known(self, number: int) -> TaskState | None:
-        """Return a live task, or one that ended lately."""
-        live = self.live.get(number)
-        return live or self._ended.get(number) or self._ended_before.get(number)
-
-    def _exception(self, task: TaskState, t_ns: int) -> str:
-        site, text = task.failure or (0, b"")
-        kind, _, message = text.rstrip(b"\0").decode("utf-8", "replace").partition("\0")
-        kind = kind or "(unknown)"
-        self.totals.exception(kind, task.coroutine.name, message)
-        attributes = (
-            ("exception.type", kind),
-            ("exception.message", message),
-            ("exception.stacktrace", f"{self.tables.stacktrace(site)}\n{kind}: {message}"),
-        )
-        task.settle()
-        task.events.append(Event("exception", t_ns + task.trace.offset_ns, attributes))
-        return f"{kind}: {message}" if message else kind
-
-    def _cancelled(self, task: TaskState) -> None:
-        task.flags |= Row.CANCELLED
-        if task.flags & (Row.TIMEOUT | Row.CALLBACK):
-            return
-        by = self.known(task.cancelled_by) if task.cancelled_by else None
-        if by is not None:
-            task.attributes["aperf.cancelled_by"] = by.name or by.coroutine.name
-            task.links.append(link_to(by.trace, by.span, "cancelled_by"))
 
     def _close(self, task: TaskState, message: str = "") -> None:
         """Close the task's segment: its row, and its sums into those of the coroutine."""
         task.coroutine.add(task.steps, task.busy_ns, task.ready_ns, task.waiting_ns)
-        if task.losses != self._losses:
-            task.losses = self._losses
+        if task.losses != self._tasks.losses:
+            task.losses = self._tasks.losses
             task.flags |= Row.INCOMPLETE
         self.rows.task(task, message)
 
@@ -434,31 +351,10 @@ class Assembler:
         self.calls.go_on(task, t_ns, calls)
         task.await_parent = task.inside
 
-    # -------------------------------------------------------------------------------------- others
-
-    def _job(
-        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
-        queue_ns, run_ns, _, _ = PAIR.unpack_from(payload)
-        template = self.tables.job(ref, bool(flags & Birth.UNCODED))
-        ids = self.family.ids
-        task = self.known(a) if a else None
-        if task is not None:
-            trace, base, parent = task.trace, task.base, task.await_parent
-        else:
-            name = self.tables.templates[template].name
-            trace = self.family.new_trace(b, 0, name, t_ns - queue_ns)
-            base, parent = ids.base(b, 0), 0
-        self.rows.add(
-            template, trace, ids.span(base, JOBS + b), parent, t_ns - queue_ns, t_ns + run_ns,
-            flags=Row.ERROR if flags & Step.FAILED else 0, task=a, busy_ns=run_ns,
-            ready_ns=queue_ns, thread=ring + 1,
-        )  # fmt: skip
-
     def _lost(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
     ) -> None:
-        self._losses += 1
+        self._tasks.losses += 1
 
     # -------------------------------------------------------------------------------- begin and end
 
@@ -466,7 +362,7 @@ class Assembler:
         """Begin with the tasks that another session sees alive, as if they had been adopted now."""
         for known in list(other.live.values()):
             coroutine = self.tables.copy(known.coroutine, other.tables)
-            task = self._start(known.id, coroutine, t_ns, known.ring)
+            task = self._tasks.begin(known.id, coroutine, t_ns, known.ring)
             task.name, task.steps = known.name, 0
             task.flags |= Row.ADOPTED
             self.family.root(task)

@@ -54,11 +54,12 @@ class Sink:
         self.info = info
         self.started_ns = 0
         self.ended_ns: int | None = None
-        #: spans lost by the time of the last answer about a delivery
+        #: spans and confirmations lost by the time of the last answer about a delivery
         self.losses_told = 0
         self._left_out = 0  # exporters that could not start
         self._failures = 0
         self._lost = 0  # spans, counted once for each exporter that could not have them
+        self._unconfirmed = 0  # questions to exporters that ended in an exception
         self._faults = 0
         # Counters of the recorder, which other sessions use too: at the begin, and at the end.
         self._before = (0, 0)
@@ -169,8 +170,8 @@ class Sink:
         return self._ask_all(lambda exporter: exporter.flush(deadline_ns))
 
     def tell_losses(self) -> int:
-        """Return how many spans are lost by now, and remember that it was told."""
-        self.losses_told = self._statistics().dropped_spans
+        """Return how much is lost by now, and remember that it was told."""
+        self.losses_told = self._statistics().dropped_spans + self._unconfirmed
         return self.losses_told
 
     def _ask_all(self, question: Callable[[Exporter], Any]) -> bool:
@@ -183,7 +184,8 @@ class Sink:
             return bool(question(exporter))
         except Exception as error:
             self._failed(exporter, "failed", error)
-            return False
+            self._unconfirmed += 1
+            return True  # asking again would not help
 
     def _failed(self, exporter: Exporter, what: str, error: Exception) -> None:
         """Count a failure, and tell the first one of each exporter."""

@@ -1,0 +1,56 @@
+"""Jobs of executors: from their records to rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aperf._ids import JOBS
+from aperf._recorder._layout import PAIR
+
+from ._bits import Birth, Row, Step
+
+if TYPE_CHECKING:
+    from ._family import Family
+    from ._rows import Rows
+    from ._tables import Tables
+    from ._tasks import Tasks
+
+__all__ = ("Jobs",)
+
+
+class Jobs:
+    """Makes the spans of jobs, below what waited for them."""
+
+    def __init__(self, tasks: Tasks, tables: Tables, rows: Rows, family: Family) -> None:
+        self._tasks = tasks
+        self._tables = tables
+        self._rows = rows
+        self._family = family
+
+    def done(
+        self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
+    ) -> None:
+        """JOB: it is over."""
+        queue_ns, run_ns, _, _ = PAIR.unpack_from(payload)
+        template = self._tables.job(ref, bool(flags & Birth.UNCODED))
+        ids = self._family.ids
+        task = self._tasks.known(a) if a else None
+        if task is not None:
+            trace, base, parent = task.trace, task.base, task.await_parent
+        else:
+            name = self._tables.templates[template].name
+            trace = self._family.new_trace(b, 0, name, t_ns - queue_ns)
+            base, parent = ids.base(b, 0), 0
+        self._rows.add(
+            template,
+            trace,
+            ids.span(base, JOBS + b),
+            parent,
+            t_ns - queue_ns,
+            t_ns + run_ns,
+            flags=Row.ERROR if flags & Step.FAILED else 0,
+            task=a,
+            busy_ns=run_ns,
+            ready_ns=queue_ns,
+            thread=ring + 1,
+        )
