@@ -142,7 +142,7 @@ def test_the_coroutine_inside_answers(factory_loop: LoopFactory) -> None:
         coroutine = child()
         task: Any = asyncio.create_task(coroutine)
         wrapper: Any = task.get_coro()
-        assert asyncio.iscoroutine(wrapper)
+        assert asyncio.iscoroutine(task.get_coro())
         assert inspect.CORO_CREATED == inspect.getcoroutinestate(wrapper)
         await asyncio.sleep(0)
         assert inspect.CORO_SUSPENDED == inspect.getcoroutinestate(wrapper)

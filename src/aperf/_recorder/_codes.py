@@ -37,6 +37,7 @@ _WRAPPERS: Final = frozenset(
         # opentelemetry-instrumentation-asyncio
         ("AsyncioInstrumentor.trace_coroutine", "__init__.py"),
         ("_wrapped_create_task.<locals>.traced_coro", "patch.py"),  # ddtrace
+        ("run.<locals>.wrapper", "__init__.py"),  # uvloop.run
         ("_coroutine.<locals>.wrapper", "_decorator.py"),  # aperf.instrument
     }
 )
