@@ -50,7 +50,6 @@ class Scenario:
         place: where it waits.
         said: kind and name.
         uvloop: kind and name there, where uvloop shows less.
-        short: kind and name when only the ends of the await chain were recorded.
         among: whether it waits at this place in other ways too.
     """
 
@@ -58,7 +57,6 @@ class Scenario:
     place: Place
     said: Said
     uvloop: Said
-    short: Said | None = None
     among: bool = False
 
     @property
@@ -74,7 +72,6 @@ def waits(
     name: str,
     *,
     uvloop: Said | None = None,
-    short: Said | None = None,
     among: bool = False,
 ) -> Callable[[Program], Program]:
     """Make a scenario of a program."""
@@ -86,7 +83,6 @@ def waits(
             place=marked(program),
             said=said,
             uvloop=uvloop or said,
-            short=short,
             among=among,
         )
         SCENARIOS.append(scenario)
@@ -235,7 +231,7 @@ async def wait() -> None:
     await asyncio.wait([asyncio.create_task(asyncio.sleep(SOON_S))])  # waits
 
 
-@waits("wait", "await as_completed", short=("queue_get", "await Queue.get"))
+@waits("wait", "await as_completed")
 async def as_completed() -> None:
     for first in asyncio.as_completed([asyncio.sleep(SOON_S)]):
         await first  # waits
@@ -292,7 +288,7 @@ async def semaphore() -> None:
     await seats.acquire()  # waits
 
 
-@waits("barrier", "await Barrier.wait", short=("condition", "await Condition.wait"))
+@waits("barrier", "await Barrier.wait")
 async def barrier() -> None:
     party = asyncio.Barrier(2)
     soon(start, party.wait())
@@ -317,7 +313,7 @@ async def queue_put() -> None:
     await queue.put(2)  # waits
 
 
-@waits("event", "await Queue.join", short=("event", "await Event.wait"))
+@waits("event", "await Queue.join")
 async def queue_join() -> None:
     queue: asyncio.Queue[int] = asyncio.Queue()
     await queue.put(1)
@@ -504,7 +500,7 @@ async def anyio_semaphore() -> None:
         pass
 
 
-@waits("semaphore", "await CapacityLimiter.acquire", short=("event", "await Event.wait"))
+@waits("semaphore", "await CapacityLimiter.acquire")
 async def anyio_limiter() -> None:
     limiter = anyio.CapacityLimiter(1)
     await taken(limiter)
@@ -512,7 +508,7 @@ async def anyio_limiter() -> None:
         pass
 
 
-@waits("condition", "await Condition.wait", short=("event", "await Event.wait"))
+@waits("condition", "await Condition.wait")
 async def anyio_condition() -> None:
     changed = anyio.Condition()
 
@@ -525,7 +521,7 @@ async def anyio_condition() -> None:
         await changed.wait()  # waits
 
 
-@waits("queue_get", "await MemoryObjectReceiveStream.receive", short=("event", "await Event.wait"))
+@waits("queue_get", "await MemoryObjectReceiveStream.receive")
 async def anyio_receive() -> None:
     send, receive = anyio.create_memory_object_stream[int](1)
     with send, receive:
@@ -533,7 +529,7 @@ async def anyio_receive() -> None:
         await receive.receive()  # waits
 
 
-@waits("queue_put", "await MemoryObjectSendStream.send", short=("event", "await Event.wait"))
+@waits("queue_put", "await MemoryObjectSendStream.send")
 async def anyio_send() -> None:
     send, receive = anyio.create_memory_object_stream[int](0)
     with send, receive:
@@ -554,7 +550,7 @@ async def anyio_to_thread() -> None:
     await anyio.to_thread.run_sync(until, gate)  # waits
 
 
-@waits("socket", "await socket recv", short=("event", "await Event.wait"))
+@waits("socket", "await socket recv")
 async def anyio_socket() -> None:
     with listener() as server:
         async with await anyio.connect_tcp(*server.getsockname()) as stream:
@@ -564,7 +560,7 @@ async def anyio_socket() -> None:
                 await stream.receive()  # waits
 
 
-@waits("subprocess", "await Process.wait", short=("event", "await Event.wait"))
+@waits("subprocess", "await Process.wait")
 async def anyio_process() -> None:
     async with await anyio.open_process(COMMAND, stdout=None, stderr=None) as process:
         assert process.stdin is not None
@@ -631,14 +627,14 @@ async def aiohttp_pool() -> None:
         await second.read()
 
 
-@waits("socket", "await socket recv", short=("event", "await Event.wait"), among=True)
+@waits("socket", "await socket recv", among=True)
 async def httpx_request() -> None:
     async with http_server() as (url, complete), httpx.AsyncClient() as client:
         complete.set()
         await client.get(url)  # waits
 
 
-@waits("semaphore", "await connection pool", short=("event", "await Event.wait"), among=True)
+@waits("semaphore", "await connection pool", among=True)
 async def httpx_pool() -> None:
     one = httpx.Limits(max_connections=1)
     async with http_server() as (url, complete), httpx.AsyncClient(limits=one) as client:

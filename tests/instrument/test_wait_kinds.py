@@ -103,8 +103,6 @@ def test_kind_name_and_place(
     recorder = RECORDERS[implementation](Cold(), stack_min_ns=STACKS[stack])
     waits = waits_of(scenario, recorder, LOOPS[loop])
     expected = scenario.uvloop if loop == "uvloop" else scenario.said
-    if stack == "ends" and scenario.short is not None:
-        expected = scenario.short
     found = said(waits, scenario)
     assert expected in found, waits
     if not scenario.among:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aperf._pipeline import _waits
 from aperf._pipeline._places import Place, code_attributes, module_of, place_of, stacktrace
-from aperf._pipeline._waits import DEPTH, TABLE, Wait, classify_wait
-from aperf._recorder._layout import Hint
+from aperf._pipeline._waits import TABLE, Wait, classify_wait
+from aperf._recorder._layout import NEAR, Hint
 from aperf.model import WAIT_KINDS
 
 Frame = tuple[CodeType, int]
@@ -164,7 +164,7 @@ def test_foreign_library_ends_the_search() -> None:
 
 def test_search_ends_where_short_records_end() -> None:
     """Long waits, of which the whole chain is known, are named as short ones are."""
-    helpers = [library("asyncio.locks", f"helper_{n}") for n in range(DEPTH - 1)]
+    helpers = [library("asyncio.locks", f"helper_{n}") for n in range(NEAR - 1)]
     receive = library("anyio.streams.memory", "MemoryObjectReceiveStream.receive")
     assert ("event", "await Event.wait") == said(EVENT, *helpers, receive, USER)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from aperf._recorder._codes import USER, classify
-from aperf._recorder._layout import Hint
+from aperf._recorder._layout import NEAR, Hint
 
 from ._places import Place, module_of, place_of
 
@@ -216,9 +216,6 @@ _TYPES: Final[Mapping[tuple[str, str], Wait]] = {
     ("asyncio.futures", "Future"): Wait("future", "await Future"),
 }
 
-#: How far out from the innermost frame the table is asked. More is not known of short waits.
-DEPTH: Final = 4
-
 
 def _by_function() -> dict[tuple[str, str], Wait]:
     """Return the table by (module, function)."""
@@ -252,7 +249,8 @@ def classify_wait(site: Site | None) -> Wait:
 
 def _by_frames(frames: Frames) -> Wait | None:
     found = None
-    for code, _ in frames[:DEPTH]:
+    # Farther out, nothing is known of short waits, and long ones must not be named otherwise.
+    for code, _ in frames[:NEAR]:
         module = module_of(code)
         if module.partition(".")[0] not in _PACKAGES or classify(code) & USER:
             break

@@ -54,6 +54,7 @@ __all__ = (
     "MAX_PAYLOAD",
     "MAX_SLOTS",
     "NARROW",
+    "NEAR",
     "PAIR",
     "SLOT",
     "BirthFlag",
@@ -76,6 +77,9 @@ NARROW: Final = struct.Struct("<QBBHIIIII")
 PAIR: Final = struct.Struct("<QQQQ")
 #: The second slot of BIRTH.
 BIRTH: Final = struct.Struct("<QII16s")
+#: Frames of an await chain that are kept of every wait, innermost first, besides the user's: enough
+#: to tell what libraries build from an event or a condition (asyncio.Barrier is four deep).
+NEAR: Final = 4
 #: Names of tasks and values of attributes are cut here, in bytes of UTF-8.
 MAX_TEXT: Final = 128
 

@@ -55,6 +55,9 @@ enum Hint {
     HINT_EXECUTOR = 4,
 };
 
+/* Frames kept of every wait, besides the user's. */
+#define NEAR 4
+
 /* Bits of Cold.classify. */
 enum CodeBit {
     CODE_USER = 1,

@@ -75,14 +75,18 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
             user = chain.length; /* the table was made anew just now */
         }
     }
-    int length = chain.length < 1 ? 0 : 1;
+    /* The nearest frames tell what a library built from, say, an event; the user's tells the place,
+     * or, where there is none, the outermost. */
+    int far = user < chain.length ? user : chain.length - 1;
+    int length = far + 1;
+    if (far > NEAR) {
+        chain.frames[NEAR] = chain.frames[far];
+        length = NEAR + 1;
+    }
     int hint = 0;
     if (user == 0 && length) {
         /* What a future's callbacks tell is read only where frames and type do not tell it. */
         hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
-    }
-    else if (user < chain.length) {
-        chain.frames[length++] = chain.frames[user];
     }
     PyTypeObject *awaited = waiter == Py_None ? NULL : Py_TYPE(waiter);
     return sites_intern(&recorder->sites, chain.frames, length, awaited, hint);

@@ -16,6 +16,7 @@ from aperf._recorder._layout import (
     MAX_PAYLOAD,
     MAX_SLOTS,
     MAX_TEXT,
+    NEAR,
     PAIR,
     SLOT,
     BirthFlag,
@@ -314,20 +315,20 @@ class Recorder:
         return entry
 
     def suspend(self, entry: Entry, coroutine: Any, waiter: Any) -> None:
-        """Note the site at which a task is suspended: the innermost frame and the user's.
+        """Note the site at which a task is suspended: its innermost frames and the user's.
 
         What a future's callbacks tell is read only where the frames and the type do not tell it.
         """
         frames = entry.frames = walk(coroutine)
         bits, hint = self.sites.code_bits, 0
-        short = frames[:1]
+        far = len(frames) - 1  # the user's innermost frame; the outermost where there is none
         for index, frame in enumerate(frames):
             if bits(frame[0]) & USER:
-                if index:
-                    short = (frames[0], frame)
-                elif type(waiter) is Future:
+                far = index
+                if not index and type(waiter) is Future:
                     hint = callbacks_of(waiter)
                 break
+        short = frames[: far + 1] if far <= NEAR else (*frames[:NEAR], frames[far])
         entry.site = self.sites.intern(short, None if waiter is None else type(waiter), hint)
 
     def live(self) -> list[tuple[int, int, int, bool, bool]]:
