@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from ._session import Session, running_loop
+from ._session import Session, load_runtime, running_loop
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def _begin(options: dict[str, Any]) -> Session:
     if not session.is_wanted():
         _is_off = options.get("enabled") is None
         return _OFF
-    from ._runtime import lock
-
-    with lock():
+    runtime = load_runtime()
+    if runtime is None:
+        return _OFF
+    with runtime.lock():
         if _process is None or _process.is_closed:
             session.__enter__()
             _process = session

@@ -7,7 +7,6 @@ everything that watches, records or exports is imported when a session really be
 from __future__ import annotations
 
 import sys
-from typing import Self
 
 from ._config import complaint, telemetry_enabled
 from ._errors import ConfigurationError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
     from types import TracebackType
-    from typing import Any, Literal
+    from typing import Any, Literal, Self
 
     from ._config import Settings
     from ._ids import Ids
@@ -152,12 +151,14 @@ class Session:
         settings = self._read()
         if settings is None:
             return
-        from ._runtime import NoThread, attach
+        runtime = load_runtime()
+        if runtime is None:
+            return
         from ._sampling import sampler
 
         try:
             exporters = default_exporters(settings) if self._exporters is None else self._exporters
-            self._attachment = attach(
+            self._attachment = runtime.attach(
                 settings,
                 exporters,
                 _info(settings),
@@ -165,7 +166,7 @@ class Session:
                 sample=sampler(settings),
                 manual_clock=self._manual_clock,
             )
-        except NoThread as error:
+        except runtime.NoThread as error:
             _stay_off(str(error))
             return
         self._watch(self._attachment, settings)
@@ -298,6 +299,16 @@ def running_loop() -> Any:
     """Return the loop that runs on this thread, None for none; asyncio is not imported for it."""
     asyncio = sys.modules.get("asyncio")
     return None if asyncio is None else asyncio._get_running_loop()
+
+
+def load_runtime() -> Any:
+    """Return the module that runs sessions; None, after a line that says why, if it is too late."""
+    try:
+        from . import _runtime
+    except RuntimeError as error:  # concurrent.futures, while the interpreter is about to exit
+        _stay_off(str(error))
+        return None
+    return _runtime
 
 
 def _is_text(value: object) -> bool:

@@ -352,5 +352,5 @@ class Pipeline:
         if not is_done and time.monotonic_ns() < deadline_ns:
             return None
         if request.end is not None:
-            is_done = sink.shutdown(self.summary(sink), deadline_ns) and is_done
+            is_done = sink.shutdown(lambda: self.summary(sink), deadline_ns) and is_done
         return sink.tell_losses() == request.losses and is_done

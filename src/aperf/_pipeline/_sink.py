@@ -106,14 +106,19 @@ class Sink:
         except Exception:
             self._fault()
 
-    def shutdown(self, summary: Summary, deadline_ns: int) -> bool:
-        """Hand the exporters the summary and end them; say whether all was delivered."""
-        for exporter in self.exporters:
+    def shutdown(self, summarize: Callable[[], Summary], deadline_ns: int) -> bool:
+        """Hand each exporter the summary and end it; say whether all was delivered.
+
+        Those that want nothing but the summary come last, when it is known what the others lost.
+        """
+        answers = []
+        for exporter in sorted(self.exporters, key=lambda each: not _needs_rows(each)):
             try:
-                exporter.finish(summary)
+                exporter.finish(summarize())
             except Exception as error:
                 self._failed(exporter, "failed on the summary", error)
-        return self._ask_all(lambda exporter: exporter.shutdown(deadline_ns))
+            answers.append(self._ask(lambda each: each.shutdown(deadline_ns), exporter))
+        return all(answers)
 
     # ---------------------------------------------------------------------------------- records in
 
@@ -244,3 +249,7 @@ class Sink:
             statistics=statistics,
             unfinished=unfinished,
         )
+
+
+def _needs_rows(exporter: Exporter) -> bool:
+    return bool(getattr(exporter, "needs_rows", True))
