@@ -51,13 +51,17 @@ PyObject *asyncio_ask(PyObject *task, const char *name, bool call);
 static inline int
 asyncio_is_c_future(const Asyncio *asyncio, PyObject *object)
 {
-    return asyncio->future != NULL && PyObject_TypeCheck(object, asyncio->future);
+    PyTypeObject *type = Py_TYPE(object);
+    return LIKELY(type == asyncio->future || type == asyncio->task) ||
+           (asyncio->future != NULL && PyType_IsSubtype(type, asyncio->future));
 }
 
 static inline int
 asyncio_is_c_task(const Asyncio *asyncio, PyObject *object)
 {
-    return asyncio->task != NULL && PyObject_TypeCheck(object, asyncio->task);
+    PyTypeObject *type = Py_TYPE(object);
+    return LIKELY(type == asyncio->task) ||
+           (asyncio->task != NULL && PyType_IsSubtype(type, asyncio->task));
 }
 
 static inline int

@@ -60,6 +60,17 @@ name_of(Recorder *recorder, PyObject *task, Text *text)
     return result;
 }
 
+/* FNV-1a: tells whether a name has changed without keeping it. */
+static uint32_t
+text_hash(const Text *text)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t at = 0; at < text->length; at++) {
+        hash = (hash ^ (unsigned char)text->bytes[at]) * 16777619u;
+    }
+    return hash;
+}
+
 /* -------------------------------------------------------------------------------------- coroutines
  */
 
@@ -79,9 +90,8 @@ code_attribute(PyObject *object, PyObject *name, PyObject **code)
 static int
 code_of(Recorder *recorder, PyObject *coroutine, PyObject **code)
 {
-    Frame frame;
-    if (is_suspendable(coroutine) && suspended_frame(coroutine, &frame)) {
-        *code = Py_NewRef(frame.code);
+    if (is_suspendable(coroutine) && has_frame(coroutine)) {
+        *code = Py_XNewRef(suspended_code(coroutine));
         return 0;
     }
     const Names *names = &recorder->state->names;
@@ -298,6 +308,25 @@ recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name)
     recorder_write(recorder, ring, &first, name->bytes, name->length);
 }
 
+int
+recorder_rename(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task)
+{
+    if (asyncio_default_name(&recorder->state->asyncio, task) != 0) {
+        return 0; /* nobody has even asked for it */
+    }
+    uint64_t id = entry->id;
+    Text name;
+    if (name_of(recorder, task, &name) < 0) {
+        return -1;
+    }
+    uint32_t hash = text_hash(&name);
+    if (entry->id == id && entry->name_hash != hash) { /* a foreign task's get_name ran Python */
+        entry->name_hash = hash;
+        recorder_name(recorder, ring, id, &name);
+    }
+    return 0;
+}
+
 Entry *
 recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns)
 {
@@ -348,6 +377,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
             return -1;
         }
     }
+    entry->name_hash = text_hash(&name);
     return eager ? leave_eager_step(recorder, ring, entry, task, coroutine, t_ns, done) : 0;
 }
 
@@ -402,6 +432,7 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     if (entry != NULL) {
         entry->first = found.first;
         entry->running = found.running;
+        entry->name_hash = text_hash(&name);
         entry->site = found.site;
     }
     return entry;

@@ -41,27 +41,6 @@ inside_helper(PyObject *object)
     return found;
 }
 
-static void
-reverse(Frame *frames, int length)
-{
-    for (int i = 0, j = length - 1; i < j; i++, j--) {
-        Frame outer = frames[i];
-        frames[i] = frames[j];
-        frames[j] = outer;
-    }
-}
-
-/* Brings the last MAX_FRAMES frames, written round and round, into their order. */
-static void
-unroll(Chain *chain, unsigned seen)
-{
-    Frame rolled[MAX_FRAMES];
-    memcpy(rolled, chain->frames, sizeof(rolled));
-    for (unsigned i = 0; i < MAX_FRAMES; i++) {
-        chain->frames[i] = rolled[(seen + i) % MAX_FRAMES];
-    }
-}
-
 void
 chain_walk(Chain *chain, PyObject *coroutine)
 {
@@ -72,15 +51,10 @@ chain_walk(Chain *chain, PyObject *coroutine)
             awaitable = inside_helper(awaitable);
             continue;
         }
-        if (suspended_frame(awaitable, &chain->frames[seen % MAX_FRAMES])) {
-            seen++;
+        if (LIKELY(has_frame(awaitable))) {
+            chain->links[seen++ % MAX_FRAMES] = awaitable;
         }
         awaitable = suspended_await(awaitable);
     }
-    if (seen > MAX_FRAMES) {
-        unroll(chain, seen);
-        seen = MAX_FRAMES;
-    }
-    chain->length = (int)seen;
-    reverse(chain->frames, chain->length);
+    chain->seen = seen;
 }

@@ -19,11 +19,12 @@ typedef struct Entry {
         const void *key; /* the task's address; not a reference */
         struct Entry *next_free;
     };
-    uint64_t id;      /* 0: free */
-    int64_t since_ns; /* when it was suspended, or born */
-    uint32_t site;    /* where it is suspended, 0 while it runs or before it ran */
-    bool first;       /* it has not run yet */
-    bool running;
+    uint64_t id;        /* 0: free */
+    int64_t since_ns;   /* when it was suspended, or born */
+    uint32_t name_hash; /* of the name that was recorded */
+    uint32_t site : 30; /* where it is suspended, 0 while it runs or before it ran */
+    uint32_t first : 1; /* it has not run yet */
+    uint32_t running : 1;
 } Entry;
 
 typedef struct Slab Slab;

@@ -4,10 +4,12 @@
  * compiled with. Asking through attributes takes 300 ns for a chain of three; this takes 20.
  * Versions not known here are asked through attributes.
  *
- *   suspended_frame(object, frame)   fills in code and offset; false: it has no frame any more
- *   suspended_await(object)          what it awaits, NULL for nothing
+ *   has_frame(object)         false when it has ended
+ *   suspended_code(object)    the frame's code
+ *   suspended_frame(object)   the frame's code, and the offset at which it stands
+ *   suspended_await(object)   what it awaits, NULL for nothing
  *
- * Both borrow: the chain of a suspended task is frozen, so what it holds stays.
+ * All borrow: the chain of a suspended task is frozen, so what it holds stays.
  *
  *   frame_running()          the address of the frame that runs, for as long as it lasts
  *   frame_below(frame)       that of the frame that runs it, NULL at the bottom
@@ -33,47 +35,54 @@ is_suspendable(PyObject *object)
 #    define Py_BUILD_CORE 1 /* for the headers in internal/ */
 #    include <internal/pycore_frame.h>
 
+static inline _PyInterpreterFrame *
+own_frame(PyObject *object)
+{
+    return (_PyInterpreterFrame *)((PyGenObject *)object)->gi_iframe;
+}
+
+static inline bool
+has_frame(PyObject *object)
+{
+    return ((PyGenObject *)object)->gi_frame_state < FRAME_COMPLETED;
+}
+
 static inline PyObject *
-frame_code(const _PyInterpreterFrame *frame)
+suspended_code(PyObject *object)
 {
 #    if PY_VERSION_HEX >= 0x030D0000
-    return frame->f_executable;
+    return own_frame(object)->f_executable;
 #    else
-    return (PyObject *)frame->f_code;
+    return (PyObject *)own_frame(object)->f_code;
 #    endif
 }
 
-static inline bool
-suspended_frame(PyObject *object, Frame *frame)
+static inline Frame
+suspended_frame(PyObject *object)
 {
-    PyGenObject *generator = (PyGenObject *)object;
-    if (generator->gi_frame_state >= FRAME_COMPLETED) {
-        return false;
-    }
-    _PyInterpreterFrame *own = (_PyInterpreterFrame *)generator->gi_iframe;
-    int unit = _PyInterpreterFrame_LASTI(own);
-    frame->code = frame_code(own);
-    frame->lasti = unit < 0 ? -1 : unit * (Py_ssize_t)sizeof(_Py_CODEUNIT);
-    return true;
+    int unit = _PyInterpreterFrame_LASTI(own_frame(object));
+    Py_ssize_t lasti = unit < 0 ? -1 : unit * (Py_ssize_t)sizeof(_Py_CODEUNIT);
+    return (Frame){suspended_code(object), lasti};
 }
 
 static inline bool
-is_in_await(PyGenObject *generator, _PyInterpreterFrame *frame)
+is_in_await(PyObject *object)
 {
+    int8_t state = ((PyGenObject *)object)->gi_frame_state;
 #    if PY_VERSION_HEX >= 0x030D0000
-    (void)frame;
-    return generator->gi_frame_state == FRAME_SUSPENDED_YIELD_FROM;
+    return state == FRAME_SUSPENDED_YIELD_FROM;
 #    else
-    if (generator->gi_frame_state != FRAME_SUSPENDED) {
-        return false;
-    }
     /* It stands at YIELD_VALUE, which RESUME follows: 1 after `yield`, 2 after `yield from`, 3
      * after `await`. Not asked is whether it is RESUME, for a tracer may have put another code
      * there. */
+    if (state != FRAME_SUSPENDED) {
+        return false;
+    }
+    _Py_CODEUNIT next = own_frame(object)->prev_instr[1];
 #        if PY_VERSION_HEX >= 0x030C0000
-    return frame->prev_instr[1].op.arg >= 2;
+    return next.op.arg >= 2;
 #        else
-    return _Py_OPARG(frame->prev_instr[1]) >= 2;
+    return _Py_OPARG(next) >= 2;
 #        endif
 #    endif
 }
@@ -81,32 +90,8 @@ is_in_await(PyGenObject *generator, _PyInterpreterFrame *frame)
 static inline PyObject *
 suspended_await(PyObject *object)
 {
-    PyGenObject *generator = (PyGenObject *)object;
-    _PyInterpreterFrame *own = (_PyInterpreterFrame *)generator->gi_iframe;
-    return is_in_await(generator, own) ? _PyFrame_StackPeek(own) : NULL;
+    return is_in_await(object) ? _PyFrame_StackPeek(own_frame(object)) : NULL;
 }
-
-#    if PY_VERSION_HEX >= 0x030C0000
-
-static inline const void *
-frame_running(void)
-{
-    return _PyThreadState_GetFrame(PyThreadState_Get());
-}
-
-static inline const void *
-frame_below(const void *frame)
-{
-    return _PyFrame_GetFirstComplete(((const _PyInterpreterFrame *)frame)->previous);
-}
-
-static inline PyObject *
-frame_code_at(const void *frame)
-{
-    return frame_code(frame);
-}
-
-#    endif
 
 #else
 
@@ -123,51 +108,38 @@ borrowed_attribute(PyObject *object, const char *name)
     return value == Py_None ? NULL : value;
 }
 
-static inline bool
-suspended_frame(PyObject *object, Frame *frame)
+/* Returns one of an object's attributes, by its prefixed name: coroutines, generators, async ones.
+ */
+static inline PyObject *
+prefixed_attribute(PyObject *object, const char *cr, const char *gi, const char *ag)
 {
-    const char *name = PyCoro_CheckExact(object)  ? "cr_frame"
-                       : PyGen_CheckExact(object) ? "gi_frame"
-                                                  : "ag_frame";
-    PyObject *own = borrowed_attribute(object, name);
-    if (own == NULL) {
-        return false;
-    }
-    frame->code = borrowed_attribute(own, "f_code");
-    frame->lasti = PyFrame_GetLasti((PyFrameObject *)own);
-    return frame->code != NULL;
+    const char *name = PyCoro_CheckExact(object) ? cr : PyGen_CheckExact(object) ? gi : ag;
+    return borrowed_attribute(object, name);
+}
+
+static inline bool
+has_frame(PyObject *object)
+{
+    return prefixed_attribute(object, "cr_frame", "gi_frame", "ag_frame") != NULL;
+}
+
+static inline PyObject *
+suspended_code(PyObject *object)
+{
+    return prefixed_attribute(object, "cr_code", "gi_code", "ag_code");
+}
+
+static inline Frame
+suspended_frame(PyObject *object)
+{
+    PyObject *frame = prefixed_attribute(object, "cr_frame", "gi_frame", "ag_frame");
+    return (Frame){suspended_code(object), PyFrame_GetLasti((PyFrameObject *)frame)};
 }
 
 static inline PyObject *
 suspended_await(PyObject *object)
 {
-    return borrowed_attribute(object, PyCoro_CheckExact(object)  ? "cr_await"
-                                      : PyGen_CheckExact(object) ? "gi_yieldfrom"
-                                                                 : "ag_await");
-}
-
-/* Frame objects stay with their frames, which hold on to them. */
-
-static inline const void *
-frame_running(void)
-{
-    return PyEval_GetFrame();
-}
-
-static inline const void *
-frame_below(const void *frame)
-{
-    PyFrameObject *below = PyFrame_GetBack((PyFrameObject *)frame);
-    Py_XDECREF(below);
-    return below;
-}
-
-static inline PyObject *
-frame_code_at(const void *frame)
-{
-    PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
-    Py_DECREF(code);
-    return (PyObject *)code;
+    return prefixed_attribute(object, "cr_await", "gi_yieldfrom", "ag_await");
 }
 
 #endif

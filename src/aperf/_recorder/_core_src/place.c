@@ -1,5 +1,6 @@
 /* Where a suspended task stands. */
 #include "chain.h"
+#include "frames.h"
 #include "recorder.h"
 
 static int
@@ -25,31 +26,34 @@ recorder_code_bits(Recorder *recorder, PyObject *code)
     return LIKELY(bits >= 0) ? bits : classify(recorder, code);
 }
 
-/* Asks for the verdicts that are missing. The chain lends us its code objects; we hold on to them,
- * as what we ask runs Python code. */
+/* Asks for the verdicts that are missing. What we ask runs Python code, so we hold on to what the
+ * chain lends us. */
 static int
 classify_chain(Recorder *recorder, const Chain *chain)
 {
     int bits = 0;
-    for (int i = 0; i < chain->length; i++) {
-        Py_INCREF(chain->frames[i].code);
+    int length = chain_length(chain);
+    PyObject *codes[MAX_FRAMES];
+    for (int i = 0; i < length; i++) {
+        codes[i] = Py_NewRef(suspended_code(chain_link(chain, i)));
     }
-    for (int i = 0; i < chain->length && bits >= 0; i++) {
-        bits = recorder_code_bits(recorder, chain->frames[i].code);
+    for (int i = 0; i < length && bits >= 0; i++) {
+        bits = recorder_code_bits(recorder, codes[i]);
     }
-    for (int i = 0; i < chain->length; i++) {
-        Py_DECREF(chain->frames[i].code);
+    for (int i = 0; i < length; i++) {
+        Py_DECREF(codes[i]);
     }
     return bits < 0 ? -1 : 0;
 }
 
-/* Returns the index of the innermost frame of the user's code, the length if there is none, -1 if a
- * verdict is missing. */
+/* Returns the index of the innermost link that runs the user's code, the length if there is none,
+ * -1 if a verdict is missing. */
 static inline int
-user_frame(const Recorder *recorder, const Chain *chain)
+find_user(const Recorder *recorder, const Chain *chain)
 {
-    for (int i = 0; i < chain->length; i++) {
-        int bits = codes_find(&recorder->codes, chain->frames[i].code);
+    int length = chain_length(chain);
+    for (int i = 0; i < length; i++) {
+        int bits = codes_find(&recorder->codes, suspended_code(chain_link(chain, i)));
         if (bits < 0) {
             return -1;
         }
@@ -57,48 +61,50 @@ user_frame(const Recorder *recorder, const Chain *chain)
             return i;
         }
     }
-    return chain->length;
+    return length;
 }
 
 int64_t
 recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
 {
     Chain chain;
+    Frame frames[2];
+    int length = 0;
+    int hint = 0;
     chain_walk(&chain, coroutine);
-    int user = user_frame(recorder, &chain);
+    int user = find_user(recorder, &chain);
     if (UNLIKELY(user < 0)) {
         if (classify_chain(recorder, &chain) < 0) {
             return -1;
         }
-        user = user_frame(recorder, &chain);
-        if (user < 0) {
-            user = chain.length; /* the table was made anew just now */
+        user = find_user(recorder, &chain); /* -1 again: the table was made anew just now */
+    }
+    if (chain.seen > 0) {
+        frames[length++] = suspended_frame(chain_link(&chain, 0));
+        if (user > 0 && user < chain_length(&chain)) {
+            frames[length++] = suspended_frame(chain_link(&chain, user));
+        }
+        else if (user == 0) {
+            /* What a future's callbacks tell is read only where frames and type do not tell it. */
+            hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
         }
     }
-    /* The nearest frames tell what a library built from, say, an event; the user's tells the place,
-     * or, where there is none, the outermost. */
-    int far = user < chain.length ? user : chain.length - 1;
-    int length = far + 1;
-    if (far > NEAR) {
-        chain.frames[NEAR] = chain.frames[far];
-        length = NEAR + 1;
-    }
-    int hint = 0;
-    if (user == 0 && length) {
-        /* What a future's callbacks tell is read only where frames and type do not tell it. */
-        hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
-    }
     PyTypeObject *awaited = waiter == Py_None ? NULL : Py_TYPE(waiter);
-    return sites_intern(&recorder->sites, chain.frames, length, awaited, hint);
+    return sites_intern(&recorder->sites, frames, length, awaited, hint);
 }
 
 int64_t
 recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine)
 {
     Chain chain;
+    Frame frames[MAX_FRAMES];
     chain_walk(&chain, coroutine);
+    int length = chain_length(&chain);
+    for (int i = 0; i < length; i++) {
+        frames[i] = suspended_frame(chain_link(&chain, i));
+    }
     const Site *known = sites_find(&recorder->sites, site);
     int hint = known == NULL ? 0 : known->hint;
     PyTypeObject *awaited = known == NULL ? NULL : known->awaited;
-    return sites_intern(&recorder->sites, chain.frames, chain.length, awaited, hint | HINT_FULL);
+    return sites_intern(&recorder->sites, frames, length, awaited, hint | HINT_FULL);
 }

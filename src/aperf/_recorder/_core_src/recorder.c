@@ -93,10 +93,10 @@ recorder_put(Recorder *recorder, Ring *ring, enum Kind kind, uint64_t a)
  */
 
 static int
-check_ring_slots(unsigned long long slots)
+check_ring_slots(long long slots)
 {
-    if (slots == 0 || (slots & (slots - 1)) != 0 || slots > UINT32_MAX) {
-        PyErr_Format(PyExc_ValueError, "ring_slots=%llu: must be a power of two", slots);
+    if (slots < 1 || (slots & (slots - 1)) != 0 || slots > UINT32_MAX) {
+        PyErr_Format(PyExc_ValueError, "ring_slots=%lld: must be a power of two", slots);
         return -1;
     }
     return 0;
@@ -108,10 +108,9 @@ recorder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     static char *keywords[] = {"cold",     "ring_slots",   "stack_min_ns",
                                "span_var", "manual_clock", NULL};
     PyObject *cold, *span_var = Py_None;
-    unsigned long long ring_slots = 1 << 18;
-    long long stack_min_ns = 1000000;
+    long long ring_slots = 1 << 18, stack_min_ns = 1000000;
     int manual_clock = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$KLOp:Recorder", keywords, &cold, &ring_slots,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$LLOp:Recorder", keywords, &cold, &ring_slots,
                                      &stack_min_ns, &span_var, &manual_clock) ||
         check_ring_slots(ring_slots) < 0) {
         return NULL;

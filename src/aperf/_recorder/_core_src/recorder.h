@@ -96,6 +96,9 @@ int recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, Py
 /* Records the name of a task whose birth was recorded without one. */
 void recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name);
 
+/* Records a task's name if it has another one by now: before 3.13, asyncio gives it late. */
+int recorder_rename(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task);
+
 /* Records what is known of a new task once create_task has returned it. `eager`: its birth was
  * recorded already, because it may have run a step by now. */
 int recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutine, uint64_t id,

@@ -66,18 +66,13 @@ sites_traverse(Sites *sites, visitproc visit, void *arg)
 }
 
 static inline uint64_t
-mix(uint64_t hash, uint64_t word)
-{
-    hash = (hash ^ word) * GOLDEN;
-    return hash ^ hash >> 32;
-}
-
-static inline uint64_t
 key_hash(const Frame *frames, int length, PyTypeObject *awaited, int hint)
 {
-    uint64_t hash = mix((uint64_t)hint, (uintptr_t)awaited);
+    uint64_t hash = (uintptr_t)awaited + (uint64_t)hint;
     for (int i = 0; i < length; i++) {
-        hash = mix(hash, (uintptr_t)frames[i].code + ((uint64_t)frames[i].lasti << 48));
+        uint64_t frame = ((uintptr_t)frames[i].code >> 4) + ((uint64_t)frames[i].lasti << 40);
+        hash = (hash ^ frame) * GOLDEN;
+        hash ^= hash >> 32;
     }
     return hash;
 }
@@ -85,8 +80,15 @@ key_hash(const Frame *frames, int length, PyTypeObject *awaited, int hint)
 static inline int
 same_key(const Site *site, const Frame *frames, int length, PyTypeObject *awaited, int hint)
 {
-    return site->awaited == awaited && site->hint == hint && site->length == length &&
-           memcmp(site->frames, frames, (size_t)length * sizeof(Frame)) == 0;
+    if (site->awaited != awaited || site->hint != hint || site->length != length) {
+        return 0;
+    }
+    for (int i = 0; i < length; i++) {
+        if (site->frames[i].code != frames[i].code || site->frames[i].lasti != frames[i].lasti) {
+            return 0;
+        }
+    }
+    return 1;
 }
 
 static void

@@ -140,6 +140,9 @@ step_leave(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, int64_t
     if (done < 0) {
         return -1;
     }
+    if ((done || entry->first) && recorder_rename(recorder, ring, entry, task) < 0) {
+        return -1;
+    }
     if (done) {
         int how = outcome(recorder, entry, task);
         return how < 0 ? -1
