@@ -48,13 +48,19 @@ has_frame(PyObject *object)
 }
 
 static inline PyObject *
-suspended_code(PyObject *object)
+frame_code(const _PyInterpreterFrame *frame)
 {
 #    if PY_VERSION_HEX >= 0x030D0000
-    return own_frame(object)->f_executable;
+    return frame->f_executable;
 #    else
-    return (PyObject *)own_frame(object)->f_code;
+    return (PyObject *)frame->f_code;
 #    endif
+}
+
+static inline PyObject *
+suspended_code(PyObject *object)
+{
+    return frame_code(own_frame(object));
 }
 
 static inline Frame
@@ -92,6 +98,28 @@ suspended_await(PyObject *object)
 {
     return is_in_await(object) ? _PyFrame_StackPeek(own_frame(object)) : NULL;
 }
+
+#    if PY_VERSION_HEX >= 0x030C0000
+
+static inline const void *
+frame_running(void)
+{
+    return _PyThreadState_GetFrame(PyThreadState_Get());
+}
+
+static inline const void *
+frame_below(const void *frame)
+{
+    return _PyFrame_GetFirstComplete(((const _PyInterpreterFrame *)frame)->previous);
+}
+
+static inline PyObject *
+frame_code_at(const void *frame)
+{
+    return frame_code(frame);
+}
+
+#    endif
 
 #else
 
@@ -140,6 +168,30 @@ static inline PyObject *
 suspended_await(PyObject *object)
 {
     return prefixed_attribute(object, "cr_await", "gi_yieldfrom", "ag_await");
+}
+
+/* Frame objects stay with their frames, which hold on to them. */
+
+static inline const void *
+frame_running(void)
+{
+    return PyEval_GetFrame();
+}
+
+static inline const void *
+frame_below(const void *frame)
+{
+    PyFrameObject *below = PyFrame_GetBack((PyFrameObject *)frame);
+    Py_XDECREF(below);
+    return below;
+}
+
+static inline PyObject *
+frame_code_at(const void *frame)
+{
+    PyCodeObject *code = PyFrame_GetCode((PyFrameObject *)frame);
+    Py_DECREF(code);
+    return (PyObject *)code;
 }
 
 #endif

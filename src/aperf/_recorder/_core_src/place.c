@@ -68,9 +68,7 @@ int64_t
 recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
 {
     Chain chain;
-    Frame frames[2];
-    int length = 0;
-    int hint = 0;
+    Frame frames[NEAR + 1];
     chain_walk(&chain, coroutine);
     int user = find_user(recorder, &chain);
     if (UNLIKELY(user < 0)) {
@@ -79,15 +77,21 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
         }
         user = find_user(recorder, &chain); /* -1 again: the table was made anew just now */
     }
-    if (chain.seen > 0) {
-        frames[length++] = suspended_frame(chain_link(&chain, 0));
-        if (user > 0 && user < chain_length(&chain)) {
-            frames[length++] = suspended_frame(chain_link(&chain, user));
-        }
-        else if (user == 0) {
-            /* What a future's callbacks tell is read only where frames and type do not tell it. */
-            hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
-        }
+    /* The nearest frames tell what a library built from, say, an event; the user's tells the place,
+     * or, where there is none, the outermost. */
+    int far = user >= 0 && user < chain_length(&chain) ? user : chain_length(&chain) - 1;
+    int length = 0;
+    while (length <= far && length < NEAR) {
+        frames[length] = suspended_frame(chain_link(&chain, length));
+        length++;
+    }
+    if (length <= far) {
+        frames[length++] = suspended_frame(chain_link(&chain, far));
+    }
+    int hint = 0;
+    if (user == 0 && length > 0) {
+        /* What a future's callbacks tell is read only where frames and type do not tell it. */
+        hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
     }
     PyTypeObject *awaited = waiter == Py_None ? NULL : Py_TYPE(waiter);
     return sites_intern(&recorder->sites, frames, length, awaited, hint);
