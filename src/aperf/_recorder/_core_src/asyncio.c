@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---------------------------------------------------------------------------------- asking by name
- */
+/* ------------------------------------------------------------------------------- asking by name */
 
 int
 asyncio_ask_bool(PyObject *future, const char *method)
@@ -54,8 +53,7 @@ asyncio_loop_runs(const Asyncio *asyncio)
     return loop != Py_None;
 }
 
-/* ------------------------------------------------------------------------------------ the C types
- */
+/* ---------------------------------------------------------------------------------- the C types */
 
 #define STEPS "aperf._recorder._steps"
 
@@ -182,8 +180,7 @@ asyncio_clear(Asyncio *asyncio)
     Py_CLEAR(asyncio->future_mark);
 }
 
-/* -------------------------------------------------------------------------------------- callbacks
- */
+/* ------------------------------------------------------------------------------------ callbacks */
 
 static PyObject *
 task_to_wake(Asyncio *asyncio, PyObject *callback)
@@ -230,8 +227,7 @@ asyncio_task_of(Asyncio *asyncio, PyObject *callback)
     return NULL;
 }
 
-/* ------------------------------------------------------------------------- what only a look tells
- */
+/* ----------------------------------------------------------------------- what only a look tells */
 
 static int
 stop_at_name(PyObject *object, void *found)

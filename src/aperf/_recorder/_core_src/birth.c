@@ -1,10 +1,9 @@
 /* How tasks become known: born before our eyes, or adopted. */
 #include "frames.h"
 #include "recorder.h"
-#include "step.h"
+#include "run.h"
 
-/* ------------------------------------------------------------------------------------------- text
- */
+/* ----------------------------------------------------------------------------------------- text */
 
 static void
 text_set(Text *text, const char *bytes, Py_ssize_t length)
@@ -71,8 +70,7 @@ text_hash(const Text *text)
     return hash;
 }
 
-/* -------------------------------------------------------------------------------------- coroutines
- */
+/* ----------------------------------------------------------------------------------- coroutines */
 
 /* Looks up an attribute that must be a code object: 1 found, 0 not, -1 error. */
 static int
@@ -156,8 +154,7 @@ is_started(Recorder *recorder, PyObject *coroutine)
     return suspended != 0 ? suspended : attribute_is_true(coroutine, names->cr_running, 0);
 }
 
-/* ------------------------------------------------------------------------------------------ births
- */
+/* --------------------------------------------------------------------------------------- births */
 
 /* Gives what has no code object a name instead. */
 static int64_t
@@ -347,7 +344,8 @@ leave_eager_step(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, P
     if (started <= 0) {
         return started;
     }
-    return step_leave(recorder, ring, entry, task, t_ns, 0, 0, STEP_EAGER);
+    Run run = {recorder, ring, entry, .t_ns = t_ns, .flags = STEP_EAGER};
+    return run_leave(&run, task);
 }
 
 int
@@ -381,8 +379,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
     return eager ? leave_eager_step(recorder, ring, entry, task, coroutine, t_ns, done) : 0;
 }
 
-/* ---------------------------------------------------------------------------------------- adoption
- */
+/* ------------------------------------------------------------------------------------- adoption */
 
 /* Notes where an adopted task is suspended. */
 static int

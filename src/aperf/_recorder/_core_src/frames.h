@@ -7,6 +7,7 @@
  *   has_frame(object)         false when it has ended
  *   suspended_code(object)    the frame's code
  *   suspended_frame(object)   the frame's code, and the offset at which it stands
+ *   suspended_place(object)   the same as a Place
  *   suspended_await(object)   what it awaits, NULL for nothing
  *
  * All borrow: the chain of a suspended task is frozen, so what it holds stays.
@@ -22,6 +23,7 @@
 #include "sites.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* All three begin with the same fields. */
 static inline bool
@@ -69,6 +71,18 @@ suspended_frame(PyObject *object)
     int unit = _PyInterpreterFrame_LASTI(own_frame(object));
     Py_ssize_t lasti = unit < 0 ? -1 : unit * (Py_ssize_t)sizeof(_Py_CODEUNIT);
     return (Frame){suspended_code(object), lasti};
+}
+
+/* The same in one word: the instruction's address, less what lies before a code object's first. */
+static inline Place
+suspended_place(PyObject *object)
+{
+#    if PY_VERSION_HEX >= 0x030D0000
+    Place instruction = (Place)own_frame(object)->instr_ptr;
+#    else
+    Place instruction = (Place)own_frame(object)->prev_instr;
+#    endif
+    return instruction - offsetof(PyCodeObject, co_code_adaptive);
 }
 
 static inline bool
@@ -162,6 +176,12 @@ suspended_frame(PyObject *object)
 {
     PyObject *frame = prefixed_attribute(object, "cr_frame", "gi_frame", "ag_frame");
     return (Frame){suspended_code(object), PyFrame_GetLasti((PyFrameObject *)frame)};
+}
+
+static inline Place
+suspended_place(PyObject *object)
+{
+    return place_of(suspended_frame(object));
 }
 
 static inline PyObject *

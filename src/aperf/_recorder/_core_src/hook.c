@@ -301,8 +301,7 @@ hook_adopt(PyObject *op, PyObject *task)
     Py_RETURN_NONE;
 }
 
-/* ---------------------------------------------------------------------------------------- lifetime
- */
+/* ------------------------------------------------------------------------------------- lifetime */
 
 /* Returns a function bound to the loop; other objects as they are. */
 static PyObject *

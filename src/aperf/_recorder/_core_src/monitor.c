@@ -21,7 +21,7 @@ typedef struct {
     Activations activations;
 } Monitor;
 
-/* ------------------------------------------------------------------------------------- writing */
+/* -------------------------------------------------------------------------------------- writing */
 
 static int
 write_call(Monitor *self, enum Kind kind, int flags, const Activation *activation,
@@ -106,7 +106,7 @@ suspend(Monitor *self, Activation *activation)
     return write_open(self, activation);
 }
 
-/* --------------------------------------------------------------------------------- activations */
+/* ---------------------------------------------------------------------------------- activations */
 
 static int
 compare_ids(const void *one, const void *other)
@@ -293,7 +293,7 @@ outcome(const Monitor *self, PyObject *error)
     return is_end ? 0 : CALL_FAILED;
 }
 
-/* -------------------------------------------------------------------------------------- events */
+/* --------------------------------------------------------------------------------------- events */
 
 /* The callbacks never raise: takes what one of the above returned, borrowed or NULL. */
 static PyObject *
@@ -388,8 +388,7 @@ unwound(PyObject *op, PyObject *const *args, Py_ssize_t Py_UNUSED(nargs))
     return answered(self, end(self, activation, outcome(self, args[2])));
 }
 
-/* -------------------------------------------------------------------------------------- the type
- */
+/* ------------------------------------------------------------------------------------- the type */
 
 static PyObject *
 announce_all(PyObject *op, PyObject *Py_UNUSED(ignored))

@@ -64,11 +64,33 @@ find_user(const Recorder *recorder, const Chain *chain)
     return length;
 }
 
+/* Returns the number of the site that these links make, innermost first. */
+static inline int64_t
+intern_links(Sites *sites, PyObject *const *links, int length, PyTypeObject *awaited, int hint)
+{
+    SiteKey key;
+    key.awaited = awaited;
+    key.hint = hint;
+    key.length = length;
+    for (int i = 0; i < length; i++) {
+        key.places[i] = suspended_place(links[i]);
+    }
+    const Site *site = sites_find(sites, &key);
+    if (LIKELY(site != NULL)) {
+        return site->number;
+    }
+    Frame frames[MAX_FRAMES];
+    for (int i = 0; i < length; i++) {
+        frames[i] = suspended_frame(links[i]);
+    }
+    return sites_add(sites, &key, frames);
+}
+
 int64_t
 recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
 {
     Chain chain;
-    Frame frames[NEAR + 1];
+    PyObject *links[NEAR + 1];
     chain_walk(&chain, coroutine);
     int user = find_user(recorder, &chain);
     if (UNLIKELY(user < 0)) {
@@ -82,11 +104,11 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
     int far = user >= 0 && user < chain_length(&chain) ? user : chain_length(&chain) - 1;
     int length = 0;
     while (length <= far && length < NEAR) {
-        frames[length] = suspended_frame(chain_link(&chain, length));
+        links[length] = chain_link(&chain, length);
         length++;
     }
     if (length <= far) {
-        frames[length++] = suspended_frame(chain_link(&chain, far));
+        links[length++] = chain_link(&chain, far);
     }
     int hint = 0;
     if (user == 0 && length > 0) {
@@ -94,21 +116,21 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
         hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
     }
     PyTypeObject *awaited = waiter == Py_None ? NULL : Py_TYPE(waiter);
-    return sites_intern(&recorder->sites, frames, length, awaited, hint);
+    return intern_links(&recorder->sites, links, length, awaited, hint);
 }
 
 int64_t
 recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine)
 {
     Chain chain;
-    Frame frames[MAX_FRAMES];
+    PyObject *links[MAX_FRAMES];
     chain_walk(&chain, coroutine);
     int length = chain_length(&chain);
     for (int i = 0; i < length; i++) {
-        frames[i] = suspended_frame(chain_link(&chain, i));
+        links[i] = chain_link(&chain, i);
     }
-    const Site *known = sites_find(&recorder->sites, site);
+    const Site *known = sites_resolve(&recorder->sites, site);
     int hint = known == NULL ? 0 : known->hint;
     PyTypeObject *awaited = known == NULL ? NULL : known->awaited;
-    return sites_intern(&recorder->sites, frames, length, awaited, hint | HINT_FULL);
+    return intern_links(&recorder->sites, links, length, awaited, hint | HINT_FULL);
 }

@@ -10,8 +10,7 @@
 #define SIDE_RING 16
 #define MIN_RING  64 /* slots; several of the largest events */
 
-/* ------------------------------------------------------------------------------------------ faults
- */
+/* --------------------------------------------------------------------------------------- faults */
 
 static int
 raise_in_program(void *exception)
@@ -35,8 +34,7 @@ recorder_fault(Recorder *recorder)
     }
 }
 
-/* ------------------------------------------------------------------------------------------- rings
- */
+/* ---------------------------------------------------------------------------------------- rings */
 
 Ring *
 recorder_make_ring(Recorder *recorder, bool loop)
@@ -89,8 +87,7 @@ recorder_put(Recorder *recorder, Ring *ring, enum Kind kind, uint64_t a)
     recorder_write(recorder, ring, &slot, NULL, 0);
 }
 
-/* ---------------------------------------------------------------------------------------- lifetime
- */
+/* ------------------------------------------------------------------------------------- lifetime */
 
 static int
 check_ring_slots(long long slots)

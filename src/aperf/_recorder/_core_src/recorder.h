@@ -68,6 +68,18 @@ recorder_write(Recorder *recorder, Ring *ring, const Slot *first, const void *re
     return written;
 }
 
+/* The same for one slot, the case that must be cheap. */
+static inline void
+recorder_write_slot(Recorder *recorder, Ring *ring, Slot slot)
+{
+    if (LIKELY(ring_is_easy(ring))) {
+        ring_put_easily(ring, slot);
+    }
+    else {
+        recorder_write(recorder, ring, &slot, NULL, 0);
+    }
+}
+
 /* place.c: where a task stands */
 
 /* Returns what Cold.classify says of a code object; -1 with an exception set. */

@@ -374,7 +374,8 @@ resolve(PyObject *op, PyObject *arg)
     if (read_unsigned(arg, "site", 64, &number) < 0) {
         return NULL;
     }
-    const Site *site = number >> 32 ? NULL : sites_find(&((Recorder *)op)->sites, (uint32_t)number);
+    const Site *site =
+        number >> 32 ? NULL : sites_resolve(&((Recorder *)op)->sites, (uint32_t)number);
     if (site == NULL) {
         Py_RETURN_NONE;
     }

@@ -65,17 +65,19 @@ ring_needs_reader(const Ring *ring)
     return !ring->warned && ring_used(ring) * 2 > ring_size(ring);
 }
 
-/* Writes an event of one slot: the case that must be cheap. */
+/* Whether an event of one slot can be written without further questions. */
 static inline bool
-ring_put_slot(Ring *ring, const Slot *slot)
+ring_is_easy(const Ring *ring)
 {
-    if (UNLIKELY(ring->lost != 0 || ring_used(ring) >= ring->limit)) {
-        return ring_put(ring, slot, NULL, 0);
-    }
-    ring->slots[ring->head++ & ring->mask] = *slot;
+    return ring->lost == 0 && ring_used(ring) * 2 < ring_size(ring);
+}
+
+static inline void
+ring_put_easily(Ring *ring, Slot slot)
+{
+    ring->slots[ring->head++ & ring->mask] = slot;
     /* The ring is larger than the caches: fetch what the next records will be written to. */
     __builtin_prefetch(&ring->slots[(ring->head + 4) & ring->mask], 1);
-    return true;
 }
 
 #endif

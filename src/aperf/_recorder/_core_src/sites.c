@@ -1,5 +1,4 @@
 #include "sites.h"
-#include "address.h"
 
 #define FIRST_SIZE 256
 /* A sweep spares tables smaller than this. */
@@ -65,32 +64,6 @@ sites_traverse(Sites *sites, visitproc visit, void *arg)
     return 0;
 }
 
-static inline uint64_t
-key_hash(const Frame *frames, int length, PyTypeObject *awaited, int hint)
-{
-    uint64_t hash = (uintptr_t)awaited + (uint64_t)hint;
-    for (int i = 0; i < length; i++) {
-        uint64_t frame = ((uintptr_t)frames[i].code >> 4) + ((uint64_t)frames[i].lasti << 40);
-        hash = (hash ^ frame) * GOLDEN;
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
-
-static inline int
-same_key(const Site *site, const Frame *frames, int length, PyTypeObject *awaited, int hint)
-{
-    if (site->awaited != awaited || site->hint != hint || site->length != length) {
-        return 0;
-    }
-    for (int i = 0; i < length; i++) {
-        if (site->frames[i].code != frames[i].code || site->frames[i].lasti != frames[i].lasti) {
-            return 0;
-        }
-    }
-    return 1;
-}
-
 static void
 insert(Sites *sites, Site *site)
 {
@@ -125,8 +98,8 @@ resize(Sites *sites, size_t size)
     return 0;
 }
 
-static int64_t
-add(Sites *sites, uint64_t hash, const Frame *frames, int length, PyTypeObject *awaited, int hint)
+int64_t
+sites_add(Sites *sites, const SiteKey *key, const Frame *frames)
 {
     if (sites->count >= MAX_SITES) {
         return 0;
@@ -134,20 +107,20 @@ add(Sites *sites, uint64_t hash, const Frame *frames, int length, PyTypeObject *
     if ((sites->count + 1) * 2 > sites->mask + 1 && resize(sites, (sites->mask + 1) * 2) < 0) {
         return -1;
     }
-    Site *site = PyMem_Malloc(sizeof(Site) + (size_t)length * sizeof(Frame));
+    Site *site = PyMem_Malloc(sizeof(Site) + (size_t)key->length * sizeof(Frame));
     if (site == NULL) {
         PyErr_NoMemory();
         return -1;
     }
     *site = (Site){
-        .hash = hash,
-        .awaited = (PyTypeObject *)Py_XNewRef(awaited),
+        .hash = site_key_hash(key),
+        .awaited = (PyTypeObject *)Py_XNewRef(key->awaited),
         .number = sites->next++,
         .last_used = sites->epoch,
-        .hint = hint,
-        .length = length,
+        .hint = key->hint,
+        .length = key->length,
     };
-    for (int i = 0; i < length; i++) {
+    for (int i = 0; i < key->length; i++) {
         site->frames[i] = (Frame){Py_NewRef(frames[i].code), frames[i].lasti};
     }
     insert(sites, site);
@@ -157,21 +130,16 @@ add(Sites *sites, uint64_t hash, const Frame *frames, int length, PyTypeObject *
 int64_t
 sites_intern(Sites *sites, const Frame *frames, int length, PyTypeObject *awaited, int hint)
 {
-    uint64_t hash = key_hash(frames, length, awaited, hint);
-    size_t at = hash & sites->mask;
-    Site *site;
-    while ((site = sites->by_key[at]) != NULL) {
-        if (site->hash == hash && same_key(site, frames, length, awaited, hint)) {
-            site->last_used = sites->epoch;
-            return site->number;
-        }
-        at = (at + 1) & sites->mask;
+    SiteKey key = {.awaited = awaited, .hint = hint, .length = length};
+    for (int i = 0; i < length; i++) {
+        key.places[i] = place_of(frames[i]);
     }
-    return add(sites, hash, frames, length, awaited, hint);
+    const Site *site = sites_find(sites, &key);
+    return site != NULL ? site->number : sites_add(sites, &key, frames);
 }
 
 Site *
-sites_find(const Sites *sites, uint32_t number)
+sites_resolve(const Sites *sites, uint32_t number)
 {
     size_t at = number & sites->mask;
     Site *site;
@@ -184,7 +152,7 @@ sites_find(const Sites *sites, uint32_t number)
 void
 sites_touch(Sites *sites, uint32_t number)
 {
-    Site *site = sites_find(sites, number);
+    Site *site = sites_resolve(sites, number);
     if (site != NULL) {
         site->last_used = sites->epoch;
     }

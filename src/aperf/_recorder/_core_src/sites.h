@@ -8,7 +8,10 @@
 #ifndef APERF_SITES_H
 #define APERF_SITES_H
 
+#include "address.h"
 #include "compat.h"
+
+#include <stdbool.h>
 
 /* Above this, new sites get number 0 ("somewhere") until old ones are released. */
 #define MAX_SITES 65536
@@ -19,6 +22,24 @@ typedef struct {
     PyObject *code; /* borrowed, except in a Site */
     Py_ssize_t lasti;
 } Frame;
+
+/* A frame in one word: the address of its code object plus the offset. The offset lies within the
+ * object, so no other code object alive can give the same. */
+typedef uintptr_t Place;
+
+static inline Place
+place_of(Frame frame)
+{
+    return (Place)frame.code + (Place)frame.lasti;
+}
+
+/* What tells sites apart. */
+typedef struct {
+    PyTypeObject *awaited; /* or NULL; borrowed */
+    int hint;
+    int length;
+    Place places[MAX_FRAMES];
+} SiteKey;
 
 typedef struct {
     uint64_t hash;
@@ -43,18 +64,62 @@ int sites_init(Sites *sites);
 void sites_free(Sites *sites);
 int sites_traverse(Sites *sites, visitproc visit, void *arg);
 
-/* Returns the number of a site, a new one for one not seen before, 0 when there are too many; -1
- * with MemoryError set. At most MAX_FRAMES frames. */
+/* Adds a site; returns its number, 0 when there are too many, -1 with MemoryError set. */
+int64_t sites_add(Sites *sites, const SiteKey *key, const Frame *frames);
+
+/* Returns the number of a site with these frames, at most MAX_FRAMES; see sites_add. */
 int64_t sites_intern(Sites *sites, const Frame *frames, int length, PyTypeObject *awaited,
                      int hint);
 
 /* Returns a site by its number, NULL for 0 and for released ones. */
-Site *sites_find(const Sites *sites, uint32_t number);
+Site *sites_resolve(const Sites *sites, uint32_t number);
 
 /* Says that a site is in use, though no record names it now. */
 void sites_touch(Sites *sites, uint32_t number);
 
 /* Forgets sites not used since the sweep before the last; returns their numbers as a list. */
 PyObject *sites_sweep(Sites *sites);
+
+static inline uint64_t
+site_key_hash(const SiteKey *key)
+{
+    uint64_t hash = (uintptr_t)key->awaited + (uint64_t)key->hint;
+    for (int i = 0; i < key->length; i++) {
+        hash = (hash ^ key->places[i]) * GOLDEN;
+        hash ^= hash >> 32;
+    }
+    return hash;
+}
+
+static inline bool
+site_has_key(const Site *site, const SiteKey *key)
+{
+    if (site->awaited != key->awaited || site->hint != key->hint || site->length != key->length) {
+        return false;
+    }
+    for (int i = 0; i < key->length; i++) {
+        if (place_of(site->frames[i]) != key->places[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Returns the site with this key, which is in use from now on; NULL if there is none. */
+static inline Site *
+sites_find(const Sites *sites, const SiteKey *key)
+{
+    uint64_t hash = site_key_hash(key);
+    size_t at = hash & sites->mask;
+    Site *site;
+    while ((site = sites->by_key[at]) != NULL) {
+        if (site->hash == hash && site_has_key(site, key)) {
+            site->last_used = sites->epoch;
+            return site;
+        }
+        at = (at + 1) & sites->mask;
+    }
+    return NULL;
+}
 
 #endif

@@ -1,6 +1,6 @@
 /* See ../_py/wrapper.py for what it sees and what it does not. */
 #include "wrapper.h"
-#include "step.h"
+#include "run.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -15,66 +15,61 @@ typedef struct {
     uint64_t id;
 } Wrapper;
 
-/* --------------------------------------------------------------------------------------- its steps
- */
+/* ------------------------------------------------------------------------------------ its steps */
 
 /* Says how a coroutine ended that raised, as flags; the failure is recorded. */
 static int
-outcome(Wrapper *self, PyObject *raised)
+outcome(const Run *run, PyObject *raised)
 {
-    Recorder *recorder = self->recorder;
     if (PyErr_GivenExceptionMatches(raised, PyExc_StopIteration)) {
         return STEP_DONE;
     }
-    if (PyErr_GivenExceptionMatches(raised, recorder->state->asyncio.cancelled_error)) {
+    if (PyErr_GivenExceptionMatches(raised, run->recorder->state->asyncio.cancelled_error)) {
         return STEP_DONE | STEP_CANCELLED;
     }
-    if (step_record_failure(recorder, self->id, raised) < 0) {
-        recorder_fault(recorder);
+    if (run_record_failure(run, raised) < 0) {
+        recorder_fault(run->recorder);
     }
     return STEP_DONE | STEP_FAILED;
 }
 
-typedef struct {
-    Ring *ring; /* NULL: not recorded */
-    uint64_t before;
-    int64_t t_ns;
-    int64_t ready_ns;
-} Run;
-
-static Run
-enter(Wrapper *self)
+/* Begins a run and returns what ran before; without a ring, it is not to be recorded. */
+static uint64_t
+enter(Wrapper *self, Run *run)
 {
     Recorder *recorder = self->recorder;
     Entry *entry = self->entry;
-    Run run = {0};
+    *run = (Run){.recorder = recorder, .entry = entry};
     if (!recorder->armed || entry->id != self->id) {
-        return run;
+        return 0;
     }
-    run.ring = recorder_ring(recorder);
-    if (run.ring == NULL) {
+    run->ring = recorder_ring(recorder);
+    if (run->ring == NULL) {
         recorder_fault(recorder);
-        return run;
+        return 0;
     }
-    run.before = run.ring->current;
-    run.t_ns = step_enter(recorder, run.ring, entry, (PyObject *)self, self->coroutine);
-    run.ready_ns = entry->first ? run.t_ns - entry->since_ns : 0;
-    return run;
+    uint64_t before = run->ring->current;
+    run_enter(run, (PyObject *)self, self->coroutine);
+    run->ready_ns = entry->first ? run->t_ns - entry->since_ns : 0;
+    return before;
 }
 
 /* `awaited` is what the coroutine yielded, NULL if it ended. */
 static void
-leave(Wrapper *self, const Run *run, PyObject *awaited)
+leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
 {
     Recorder *recorder = self->recorder;
-    if (run->ring == NULL || self->entry->id != self->id) {
+    if (run->ring == NULL) {
+        return;
+    }
+    run->ring->current = before;
+    if (self->entry->id != self->id) {
         return;
     }
     PyObject *raised = take_raised();
-    int flags = awaited != NULL ? 0 : raised != NULL ? outcome(self, raised) : STEP_DONE;
-    run->ring->current = run->before;
-    if (step_close(recorder, run->ring, self->entry, (PyObject *)self, clock_now(&recorder->clock),
-                   run->t_ns, run->ready_ns, 0, flags, self->coroutine, awaited) < 0) {
+    run->flags = awaited != NULL ? 0 : raised != NULL ? outcome(run, raised) : STEP_DONE;
+    int64_t now = clock_now(&recorder->clock);
+    if (run_close(run, (PyObject *)self, now, self->coroutine, awaited) < 0) {
         recorder_fault(recorder);
     }
     give_raised(raised);
@@ -84,9 +79,10 @@ static PySendResult
 wrapper_am_send(PyObject *op, PyObject *value, PyObject **result)
 {
     Wrapper *self = (Wrapper *)op;
-    Run run = enter(self);
+    Run run;
+    uint64_t before = enter(self, &run);
     PySendResult how = PyIter_Send(self->coroutine, value, result);
-    leave(self, &run, how == PYGEN_NEXT ? *result : NULL);
+    leave(self, &run, before, how == PYGEN_NEXT ? *result : NULL);
     return how;
 }
 
@@ -127,10 +123,11 @@ wrapper_throw(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (method == NULL) {
         return NULL;
     }
-    Run run = enter(self);
+    Run run;
+    uint64_t before = enter(self, &run);
     PyObject *result = PyObject_Vectorcall(method, args, (size_t)nargs, NULL);
+    leave(self, &run, before, result);
     Py_DECREF(method);
-    leave(self, &run, result);
     return result;
 }
 
@@ -235,8 +232,7 @@ wrapper_new(Recorder *recorder, PyObject *coroutine, PyObject *name, PyObject *c
     return (PyObject *)self;
 }
 
-/* --------------------------------------------------------------------------------------- the type
- */
+/* ------------------------------------------------------------------------------------- the type */
 
 static int
 wrapper_traverse(PyObject *op, visitproc visit, void *arg)
