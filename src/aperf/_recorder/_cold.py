@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from asyncio import current_task
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ._codes import classify, look_through
@@ -65,6 +66,11 @@ class Cold:
         # Not current_thread(): it would register a dummy for threads that Python did not start.
         known = threading._active.get(ident)  # type: ignore[attr-defined]
         return ident, known.name if known is not None else f"thread-{ident}"
+
+    @staticmethod
+    def current_task() -> Any:
+        """Return the task that runs on the loop of this thread, None while a callback does."""
+        return current_task()
 
     @staticmethod
     def canceller() -> int:

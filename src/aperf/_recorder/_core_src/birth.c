@@ -1,158 +1,7 @@
 /* How tasks become known: born before our eyes, or adopted. */
-#include "frames.h"
+#include "coroutine.h"
 #include "recorder.h"
 #include "run.h"
-
-/* ----------------------------------------------------------------------------------------- text */
-
-static void
-text_set(Text *text, const char *bytes, Py_ssize_t length)
-{
-    text->length = length < MAX_TEXT ? (size_t)length : MAX_TEXT;
-    memcpy(text->bytes, bytes, text->length);
-}
-
-int
-text_from(Text *text, PyObject *string)
-{
-    if (PyUnicode_IS_COMPACT_ASCII(string)) {
-        text_set(text, (const char *)PyUnicode_1BYTE_DATA(string), PyUnicode_GET_LENGTH(string));
-        return 0;
-    }
-    PyObject *encoded = PyUnicode_AsEncodedString(string, "utf-8", "replace");
-    if (encoded == NULL) {
-        return -1;
-    }
-    text_set(text, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
-    Py_DECREF(encoded);
-    return 0;
-}
-
-/* Reads the name of a task, also of one that a foreign factory made. */
-static int
-name_of(Recorder *recorder, PyObject *task, Text *text)
-{
-    ModuleState *state = recorder->state;
-    unsigned long long number = asyncio_default_name(&state->asyncio, task);
-    if (number != 0) {
-        text->length = (size_t)PyOS_snprintf(text->bytes, MAX_TEXT, "Task-%llu", number);
-        return 0;
-    }
-    text->length = 0;
-    PyObject *get_name, *name, *string;
-    int found = optional_attr(task, state->names.get_name, &get_name);
-    if (found <= 0) {
-        return found;
-    }
-    name = PyObject_CallNoArgs(get_name);
-    Py_DECREF(get_name);
-    if (name == NULL) {
-        return -1;
-    }
-    string = PyObject_Str(name);
-    Py_DECREF(name);
-    if (string == NULL) {
-        return -1;
-    }
-    int result = text_from(text, string);
-    Py_DECREF(string);
-    return result;
-}
-
-/* FNV-1a: tells whether a name has changed without keeping it. */
-static uint32_t
-text_hash(const Text *text)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t at = 0; at < text->length; at++) {
-        hash = (hash ^ (unsigned char)text->bytes[at]) * 16777619u;
-    }
-    return hash;
-}
-
-/* ----------------------------------------------------------------------------------- coroutines */
-
-/* Looks up an attribute that must be a code object: 1 found, 0 not, -1 error. */
-static int
-code_attribute(PyObject *object, PyObject *name, PyObject **code)
-{
-    int found = optional_attr(object, name, code);
-    if (found > 0 && !PyCode_Check(*code)) {
-        Py_CLEAR(*code);
-        return 0;
-    }
-    return found;
-}
-
-/* Finds the code object of a coroutine or generator, a new reference; NULL for others. */
-static int
-code_of(Recorder *recorder, PyObject *coroutine, PyObject **code)
-{
-    if (is_suspendable(coroutine) && has_frame(coroutine)) {
-        *code = Py_XNewRef(suspended_code(coroutine));
-        return 0;
-    }
-    const Names *names = &recorder->state->names;
-    int found = code_attribute(coroutine, names->cr_code, code);
-    if (found == 0) {
-        found = code_attribute(coroutine, names->gi_code, code);
-    }
-    return found < 0 ? -1 : 0;
-}
-
-/* Says what a wrapper, not started yet, is going to run; 0 if that is known or does not matter. */
-static int
-look_through(Recorder *recorder, PyObject *coroutine, PyObject **code)
-{
-    int bits = recorder_code_bits(recorder, *code);
-    if (bits <= 0 || !(bits & CODE_WRAPPER)) {
-        return bits < 0 ? -1 : 0;
-    }
-    PyObject *inner =
-        PyObject_CallMethodOneArg(recorder->cold, recorder->state->names.look_through, coroutine);
-    if (inner == NULL) {
-        return -1;
-    }
-    if (PyCode_Check(inner)) {
-        Py_SETREF(*code, inner);
-    }
-    else {
-        Py_DECREF(inner);
-    }
-    return 0;
-}
-
-static int
-attribute_is_true(PyObject *object, PyObject *name, int otherwise)
-{
-    PyObject *value;
-    int found = optional_attr(object, name, &value);
-    if (found <= 0) {
-        return found < 0 ? -1 : otherwise;
-    }
-    int truth = PyObject_IsTrue(value);
-    Py_DECREF(value);
-    return truth;
-}
-
-/* Says whether a coroutine has run already (unknown kinds: yes). */
-static int
-is_started(Recorder *recorder, PyObject *coroutine)
-{
-    const Names *names = &recorder->state->names;
-    PyObject *frame;
-    int found = optional_attr(coroutine, names->cr_frame, &frame);
-    if (found <= 0) {
-        return found < 0 ? -1 : 1;
-    }
-    int is_gone = frame == Py_None;
-    Py_DECREF(frame);
-    if (is_gone) {
-        return 1;
-    }
-    int suspended = attribute_is_true(coroutine, names->cr_suspended, 1);
-    return suspended != 0 ? suspended : attribute_is_true(coroutine, names->cr_running, 0);
-}
 
 /* --------------------------------------------------------------------------------------- births */
 
@@ -183,16 +32,12 @@ name_site(Recorder *recorder, PyObject *coroutine)
 static int64_t
 birth_site(Recorder *recorder, PyObject *coroutine, int *flags)
 {
-    PyObject *code = NULL;
-    if (code_of(recorder, coroutine, &code) < 0) {
+    PyObject *code;
+    int64_t site = 0;
+    if (coroutine_code(recorder, coroutine, &code) < 0) {
         return -1;
     }
-    int64_t site = 0;
     if (code != NULL) {
-        if (look_through(recorder, coroutine, &code) < 0) {
-            Py_DECREF(code);
-            return -1;
-        }
         Frame beginning = {code, -1};
         site = sites_intern(&recorder->sites, &beginning, 1, NULL, 0);
         Py_DECREF(code);
@@ -204,16 +49,31 @@ birth_site(Recorder *recorder, PyObject *coroutine, int *flags)
     return site;
 }
 
-/* Says whether a plain callback of a running loop makes the task, as a flag: a new connection, a
- * timer. */
+/* Finds out who makes a task where no step of a watched one runs: a task that was running when
+ * watching began, or else a plain callback of the loop (a new connection, a timer), which is a
+ * flag.
+ */
 static int
-made_by_callback(Recorder *recorder, uint64_t creator, int flags)
+find_creator(Recorder *recorder, Ring *ring, uint64_t *creator, int *flags)
 {
-    if (creator != 0 || flags != 0) {
-        return 0;
-    }
     int runs = asyncio_loop_runs(&recorder->state->asyncio);
-    return runs > 0 ? BIRTH_CALLBACK : runs;
+    if (runs <= 0) {
+        return runs;
+    }
+    PyObject *task = PyObject_CallMethodNoArgs(recorder->cold, recorder->state->names.current_task);
+    if (task == NULL) {
+        return -1;
+    }
+    const Entry *entry = NULL;
+    if (task == Py_None) {
+        *flags |= BIRTH_CALLBACK;
+    }
+    else if ((entry = recorder_adopt(recorder, ring, task)) != NULL) {
+        *creator = entry->id;
+    }
+    int result = task == Py_None || entry != NULL ? 0 : -1;
+    Py_DECREF(task);
+    return result;
 }
 
 /* Reads what the span variable holds in a context, or in the current one. */
@@ -269,8 +129,10 @@ recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObje
         BirthDetail detail;
         char rest[MAX_TEXT - sizeof(((BirthDetail *)0)->name)];
     } payload = {0};
-    int by_callback = made_by_callback(recorder, creator, flags);
-    int64_t site = by_callback < 0 ? -1 : birth_site(recorder, coroutine, &flags);
+    if (creator == 0 && flags == 0 && find_creator(recorder, ring, &creator, &flags) < 0) {
+        return -1;
+    }
+    int64_t site = birth_site(recorder, coroutine, &flags);
     if (site < 0 || open_span(recorder, context, &payload.detail) < 0) {
         return -1;
     }
@@ -284,7 +146,7 @@ recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObje
         .t_ns = (uint64_t)t_ns,
         .kind = KIND_BIRTH,
         .slots = (uint8_t)(1 + (size + SLOT_SIZE - 1) / SLOT_SIZE),
-        .flags = (uint16_t)(flags | by_callback),
+        .flags = (uint16_t)flags,
         .ref = (uint32_t)site,
         .a = id,
         .b = creator,
@@ -308,12 +170,13 @@ recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name)
 int
 recorder_rename(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task)
 {
-    if (asyncio_default_name(&recorder->state->asyncio, task) != 0) {
+    PyObject *peeked = asyncio_peek_name(&recorder->state->asyncio, task);
+    if (peeked != NULL && PyLong_Check(peeked)) {
         return 0; /* nobody has even asked for it */
     }
     uint64_t id = entry->id;
     Text name;
-    if (name_of(recorder, task, &name) < 0) {
+    if (text_from_name(&name, recorder->state, task) < 0) {
         return -1;
     }
     uint32_t hash = text_hash(&name);
@@ -337,10 +200,15 @@ recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_
 
 /* Writes the step that an eager task may have run inside create_task. */
 static int
-leave_eager_step(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, PyObject *coroutine,
-                 int64_t t_ns, int done)
+leave_eager_step(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, int64_t t_ns,
+                 int done)
 {
-    int started = done ? 1 : is_started(recorder, coroutine);
+    int started = 1;
+    if (!done) {
+        PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
+        started = coroutine == NULL ? -1 : coroutine_is_started(&recorder->state->names, coroutine);
+        Py_XDECREF(coroutine);
+    }
     if (started <= 0) {
         return started;
     }
@@ -353,8 +221,16 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
               int64_t t_ns, bool eager, PyObject *context)
 {
     Text name;
-    if (name_of(recorder, task, &name) < 0) {
+    if (text_from_name(&name, recorder->state, task) < 0) {
         return -1;
+    }
+    Entry *entry = entries_find(&recorder->entries, task);
+    if (entry != NULL && entry->id > id) {
+        /* The factory made more than one task, and this one had to be adopted meanwhile. */
+        if (eager) {
+            recorder_put(recorder, ring, KIND_ABANDON, id);
+        }
+        return 0;
     }
     if (eager) {
         recorder_name(recorder, ring, id, &name);
@@ -368,7 +244,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
         return -1;
     }
     Entry unbound = {.key = task, .id = id, .since_ns = t_ns, .first = true};
-    Entry *entry = entries_find(&recorder->entries, task);
+    entry = entries_find(&recorder->entries, task);
     if (entry == NULL || entry->id != id) {
         entry = done ? &unbound : recorder_bind(recorder, ring, task, id, t_ns);
         if (entry == NULL) {
@@ -376,7 +252,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
         }
     }
     entry->name_hash = text_hash(&name);
-    return eager ? leave_eager_step(recorder, ring, entry, task, coroutine, t_ns, done) : 0;
+    return eager ? leave_eager_step(recorder, ring, entry, task, t_ns, done) : 0;
 }
 
 /* ------------------------------------------------------------------------------------- adoption */
@@ -386,9 +262,9 @@ static int
 place_adopted(Recorder *recorder, Entry *entry, PyObject *task, PyObject *coroutine)
 {
     /* One that runs right now has no wait that could end: its next step counts as its first. */
-    int running = attribute_is_true(coroutine, recorder->state->names.cr_running, 0);
+    int running = coroutine_is_running(&recorder->state->names, coroutine);
     entry->running = running > 0;
-    int started = running == 0 ? is_started(recorder, coroutine) : 0;
+    int started = running == 0 ? coroutine_is_started(&recorder->state->names, coroutine) : 0;
     if (running != 0 || started <= 0) {
         return running < 0 || started < 0 ? -1 : 0;
     }
@@ -418,7 +294,7 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     Text name;
     Entry found = {.first = true};
     PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
-    if (coroutine == NULL || name_of(recorder, task, &name) < 0 ||
+    if (coroutine == NULL || text_from_name(&name, recorder->state, task) < 0 ||
         recorder_birth(recorder, ring, id, now, coroutine, 0, &name, NULL, BIRTH_ADOPTED) < 0 ||
         place_adopted(recorder, &found, task, coroutine) < 0) {
         Py_XDECREF(coroutine);
@@ -435,20 +311,40 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     return entry;
 }
 
+/* Says whether a task is the one whose birth is under way. Factories may put a coroutine of their
+ * own around the one that they were given. */
+static int
+is_being_born(Recorder *recorder, const Pending *pending, PyObject *task)
+{
+    PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
+    if (coroutine == NULL) {
+        return -1;
+    }
+    int result = 1;
+    if (coroutine != pending->coroutine) {
+        int started = coroutine_is_started(&recorder->state->names, coroutine);
+        if (started == 0) {
+            started = coroutine_is_started(&recorder->state->names, pending->coroutine);
+        }
+        result = started < 0 ? -1 : !started;
+    }
+    Py_DECREF(coroutine);
+    return result;
+}
+
 Entry *
 recorder_entry_at_wake(Recorder *recorder, Ring *ring, PyObject *task)
 {
-    Entry *entry = entries_find(&recorder->entries, task);
-    const Pending *pending = &ring->pending;
-    if (UNLIKELY(pending->coroutine != NULL)) {
-        PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
-        if (coroutine == NULL) {
+    Pending birth = ring->pending;
+    if (UNLIKELY(birth.coroutine != NULL)) {
+        int is_it = is_being_born(recorder, &birth, task);
+        if (is_it < 0) {
             return NULL;
         }
-        Py_DECREF(coroutine);
-        if (coroutine == pending->coroutine && (entry == NULL || entry->id != pending->id)) {
-            return recorder_bind(recorder, ring, task, pending->id, pending->t_ns);
+        if (is_it) {
+            ring->pending.coroutine = NULL;
+            return recorder_bind(recorder, ring, task, birth.id, birth.t_ns);
         }
     }
-    return LIKELY(entry != NULL) ? entry : recorder_adopt(recorder, ring, task);
+    return recorder_adopt(recorder, ring, task);
 }

@@ -28,6 +28,7 @@
     X(get_task_factory)                                                                            \
     X(gi_code)                                                                                     \
     X(half_full)                                                                                   \
+    X(current_task)                                                                                \
     X(look_through)                                                                                \
     X(name)                                                                                        \
     X(open_span)                                                                                   \

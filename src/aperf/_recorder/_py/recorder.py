@@ -204,7 +204,12 @@ class Recorder:
             flags: a set of `BirthFlag`.
         """
         if not creator and not flags and events._get_running_loop() is not None:
-            flags |= _CALLBACK
+            # No step of a watched task runs: one that was running when watching began, or none.
+            task = self.cold.current_task()
+            if task is None:
+                flags |= _CALLBACK
+            else:
+                creator = self.adopt(task)
         code = code_of(coroutine)
         if code is not None and self.sites.code_bits(code) & WRAPPER:
             code = self.cold.look_through(coroutine) or code
