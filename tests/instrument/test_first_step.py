@@ -21,8 +21,7 @@ async def client(exporter: MemoryExporter) -> None:
     session = aperf.Session(enabled=True, exporters=[exporter])
     session.__enter__()
     await asyncio.create_task(child(), name="kid")
-    await session.flush()
-    session.__exit__()
+    await session.__aexit__()
 
 
 def test_a_task_made_before_the_first_pause_is_a_child_of_the_task_that_runs(
