@@ -13,10 +13,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from _paired import new_loop
 from _workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MODES = (False, True)
 
 
 def available() -> bool:
@@ -40,16 +47,19 @@ def _count(workload: str, loop: str, n: int, *, watched: bool) -> int:
     return int(match[1])
 
 
-def instructions(workload: str, loop: str, n: int, *, watched: bool) -> float:
-    """Return how many instructions one repetition of a workload takes."""
-    once, twice = (_count(workload, loop, k, watched=watched) for k in (n, 2 * n))
-    return (twice - once) / n
+def added_instructions(workloads: Sequence[str], loop: str, n: int) -> dict[str, float]:
+    """Return how many instructions aperf adds to one repetition of each workload."""
+    runs = [
+        (workload, k, watched) for workload in workloads for k in (n, 2 * n) for watched in MODES
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counts = pool.map(lambda run: _count(run[0], loop, run[1], watched=run[2]), runs)
+        count = dict(zip(runs, counts, strict=True))
 
+    def each(workload: str, *, watched: bool) -> float:
+        return (count[workload, 2 * n, watched] - count[workload, n, watched]) / n
 
-def added_instructions(workload: str, loop: str, n: int) -> float:
-    """Return how many instructions aperf adds to one repetition of a workload."""
-    with_aperf = instructions(workload, loop, n, watched=True)
-    return with_aperf - instructions(workload, loop, n, watched=False)
+    return {w: each(w, watched=True) - each(w, watched=False) for w in workloads}
 
 
 def main(workload: str, loop_name: str, repetitions: str, mode: str) -> None:

@@ -67,13 +67,20 @@ def _quantity(value: float, unit: str) -> str:
 
 def print_table(title: str, figures: Iterable[Figure]) -> None:
     """Print figures in columns."""
-    rows = [("what", "budget", "measured", "")]
-    rows += [(f.what, f.limit(), f.measured(), f.verdict() or f.note) for f in figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    rows = [("what", "budget", "measured", "", "")]
+    rows += [(f.what, f.limit(), f.measured(), f.verdict(), f.note) for f in figures]
+    width = [max(len(row[column]) for row in rows) for column in range(4)]
     print(f"\n{title}")
-    for what, limit, measured, verdict in rows:
-        line = f"  {what:{widths[0]}}  {limit:>{widths[1]}}  {measured:>{widths[2]}}  {verdict}"
-        print(line.rstrip(), flush=True)
+    for what, limit, measured, verdict, note in rows:
+        numbers = f"{limit:>{width[1]}}  {measured:>{width[2]}}"
+        print(f"  {what:{width[0]}}  {numbers}  {verdict:{width[3]}}  {note}".rstrip(), flush=True)
+
+
+def print_markdown(figures: Iterable[Figure]) -> None:
+    """Print figures as docs/what-it-costs.md shows them."""
+    print("\n| | budget | measured | | |\n|---|---:|---:|---|---|")
+    for f in figures:
+        print(f"| {f.what} | {f.limit()} | {f.measured()} | {f.verdict()} | {f.note} |")
 
 
 def machine() -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 REQUESTS = 200
-ROUNDS = 15
+ROUNDS = 12
 RECORDING, EXPORTING = 1.03, 1.06
 
 
@@ -72,13 +72,12 @@ class Rig:
     async def _start(cls, loop: asyncio.AbstractEventLoop) -> Rig:
         import uvicorn
 
-        config = uvicorn.Config(application(), log_level="critical", lifespan="off")
+        config = uvicorn.Config(application(), port=0, log_level="critical", lifespan="off")
         server = uvicorn.Server(config)
-        listener = socket.create_server(("127.0.0.1", 0))
-        serving = asyncio.create_task(server.serve([listener]))
+        serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)
-        port = str(listener.getsockname()[1])
+        port = str(server.servers[0].sockets[0].getsockname()[1])
         client = await asyncio.create_subprocess_exec(
             sys.executable, __file__, "--client", port, stdin=PIPE, stdout=PIPE
         )

@@ -16,7 +16,7 @@ from _sink import otlp_sink
 from _workloads import many_tasks
 
 TASKS = 10_000
-ROUNDS = 5
+ROUNDS = 4
 RECORDING, EXPORTING = 1.10, 1.25
 
 

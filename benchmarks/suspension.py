@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SUSPENSIONS = 4000
 ROUNDS = 25
-COUNTED = 2000
+REPETITIONS = 1000
+COUNTED = ("sleep0_deep", "queue_hop")
 KINDS = {
     "sleep0": "sleep(0)",
     "sleep0_deep": "sleep(0), await depth 4",
@@ -41,6 +42,19 @@ def _timed(pair: Pair, loop: str, kind: str, implementation: str) -> Figure:
     )
 
 
+def _counted(implementation: str) -> list[Figure]:
+    counts = _instructions.added_instructions(COUNTED, "asyncio", REPETITIONS)
+    return [
+        Figure(
+            what=f"suspension, {KINDS[kind]}, asyncio ({implementation})",
+            value=count,
+            unit="instructions",
+            budget=BUDGET_INSTRUCTIONS[implementation],
+        )
+        for kind, count in counts.items()
+    ]
+
+
 def measure() -> list[Figure]:
     import aperf
 
@@ -50,15 +64,7 @@ def measure() -> list[Figure]:
         with paired_loops(loop, exporters=[]) as pair:
             figures += [_timed(pair, loop, kind, name) for kind in KINDS]
     if _instructions.available() and name in BUDGET_INSTRUCTIONS:
-        for kind in ("sleep0", "sleep0_deep", "queue_hop"):
-            figures.append(
-                Figure(
-                    what=f"suspension, {KINDS[kind]}, asyncio ({name}), instructions",
-                    value=_instructions.added_instructions(kind, "asyncio", COUNTED),
-                    unit="instructions",
-                    budget=BUDGET_INSTRUCTIONS[name],
-                )
-            )
+        figures += _counted(name)
     return figures
 
 

@@ -34,9 +34,8 @@ def measure() -> list[Figure]:
             )
         )
     if _instructions.available() and name == "c":
-        added = _instructions.added_instructions("tasks", "asyncio", 2000)
-        what = f"task, asyncio ({name}), instructions"
-        figures.append(Figure(what=what, value=added, unit="instructions"))
+        added = _instructions.added_instructions(("tasks",), "asyncio", 2000)["tasks"]
+        figures.append(Figure(what=f"task, asyncio ({name})", value=added, unit="instructions"))
     return figures
 
 
