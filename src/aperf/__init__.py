@@ -60,9 +60,9 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name == "__version__":
-        from importlib.metadata import version
+        from ._version import installed_version
 
-        return version("aperf")
+        return installed_version()
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     if name not in _HOME:

@@ -69,5 +69,6 @@ def uninstrument_loop(loop: Any = None) -> None:
 
 def is_active() -> bool:
     """Say whether a session is open in this process."""
-    runtime = sys.modules.get("aperf._runtime")
-    return runtime is not None and runtime.current() is not None
+    # Another thread may be importing it right now.
+    current = getattr(sys.modules.get("aperf._runtime"), "current", None)
+    return current is not None and current() is not None

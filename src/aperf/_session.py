@@ -297,8 +297,9 @@ async def _answer(future: Future[bool], timeout_s: float) -> bool:
 
 def running_loop() -> Any:
     """Return the loop that runs on this thread, None for none; asyncio is not imported for it."""
-    asyncio = sys.modules.get("asyncio")
-    return None if asyncio is None else asyncio._get_running_loop()
+    # Another thread may be importing it right now.
+    get = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)
+    return None if get is None else get()
 
 
 def load_runtime() -> Any:
@@ -353,13 +354,13 @@ def _check_awaits() -> None:
 def _info(settings: Settings) -> SessionInfo:
     import os
     import uuid
-    from importlib.metadata import version
 
     from ._config import resource_attributes
     from ._recorder import IMPLEMENTATION
+    from ._version import installed_version
     from .model import SessionInfo
 
-    release = version("aperf")
+    release = installed_version()
     resource: dict[str, Any] = {
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "aperf",

@@ -221,6 +221,8 @@ def test_aperf_run(dead: Any, loop: str) -> None:
 def test_fork_beside_a_dead_receiver(dead: Any) -> None:
     """A forked child ends at once: the connection is its parent's."""
     program = """
+        import warnings
+        warnings.simplefilter("ignore")
         asyncio.run(main())
         before = time.monotonic()
         child = os.fork()
@@ -230,7 +232,7 @@ def test_fork_beside_a_dead_receiver(dead: Any) -> None:
         print(time.monotonic() - before < 5)
     """
     with dead() as port:
-        completed, _ = run("import warnings; warnings.simplefilter('ignore')" + program, port)
+        completed, _ = run(program, port)
     assert ("worked\n5\nTrue\n", "", 0) == completed
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +19,9 @@ from aperf.model import Category, Flag, Span, Statistics
 from tests.delivery import Doubtful, Stuck
 from tests.loops import in_loop
 from tests.watched import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.usefixtures("twin")
 
@@ -255,6 +259,16 @@ async def test_one_doubtful_exporter_delays_nobody_else() -> None:
         assert await waiting
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns as often as they can, so that they meet in the middle of things."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
 def test_sessions_come_and_go_while_loops_run() -> None:
     """Sessions may begin and end on one thread while the loop of another runs at full speed."""
     stop = threading.Event()
@@ -276,3 +290,34 @@ def test_sessions_come_and_go_while_loops_run() -> None:
     assert 0 == outer.statistics().internal_errors
     assert {0} == {statistics.internal_errors for statistics in inner}
     assert 0 == outer.statistics().live_tasks
+
+
+@pytest.mark.usefixtures("restless")
+def test_sessions_of_many_threads() -> None:
+    """Threads that open and close sessions all the time do not get into each other's way."""
+    results: list[Statistics] = []
+
+    async def program() -> None:
+        for number in range(20):
+            exporter = MemoryExporter()
+            async with open_session(exporter, loops=("all", "current")[number % 2]) as session:
+                await work("mine")
+                session.summary()
+            results.append(session.statistics())
+            assert "mine" in names(exporter)
+
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(program())
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == failures
+    assert {(0, 0, 0)} == {(s.internal_errors, s.dropped_records, s.live_tasks) for s in results}

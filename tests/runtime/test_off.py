@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+import types
+from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import aperf
-from aperf import _client
+from aperf import _client, _version
 from tests.loops import in_loop
 from tests.programs import run_program
 
@@ -162,3 +165,25 @@ async def test_off_by_argument_is_no_verdict(monkeypatch: pytest.MonkeyPatch) ->
     session = aperf.instrument_loop(exporters=[])
     assert session.is_enabled
     session.__exit__()
+
+
+@pytest.mark.parametrize("name", ["asyncio", "aperf._runtime"])
+def test_while_another_thread_imports(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Modules that are half imported, by another thread, are as good as none."""
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    assert not aperf.is_active()
+    assert not aperf.instrument_loop().is_enabled
+    aperf.uninstrument_loop()
+
+
+def test_without_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copied somewhere without what pip knows of it, aperf works, of unknown version."""
+
+    def unknown(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(_version, "version", unknown)
+    monkeypatch.setattr(_version, "installed_version", _version.installed_version.__wrapped__)
+    assert "0+unknown" == aperf.__version__
+    with aperf.session(enabled=True, exporters=[]) as session:
+        assert session.is_enabled

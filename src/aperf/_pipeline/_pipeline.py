@@ -314,7 +314,9 @@ class Pipeline:
 
     def _breathe(self, slots: int) -> None:
         """Between two slices: let others run, unless somebody waits or too much is to be done."""
-        used, backlog = self._source.used(), slots + sum(taken.slots for taken in self._backlog)
+        # A copy of the backlog, which others may add to meanwhile.
+        backlog = slots + sum(taken.slots for taken in list(self._backlog))
+        used = self._source.used()
         if used >= self._hurry_slots and backlog < self._most_slots:
             self._take()
         elif not self._requests and used + backlog < self._hurry_slots:
