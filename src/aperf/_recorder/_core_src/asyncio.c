@@ -239,25 +239,15 @@ stop_at_name(PyObject *object, void *found)
     return 1;
 }
 
-unsigned long long
-asyncio_default_name(const Asyncio *asyncio, PyObject *task)
+PyObject *
+asyncio_peek_name(const Asyncio *asyncio, PyObject *task)
 {
-    /* From 3.12 on, an unnamed task holds a number until somebody asks. Nothing else that it holds
-     * before its name is an int or a str. */
+    /* Nothing else that a task holds before its name is an int or a str. */
     PyObject *name = NULL;
-    if (asyncio->task == NULL || !Py_IS_TYPE(task, asyncio->task)) {
-        return 0;
+    if (asyncio->task != NULL && Py_IS_TYPE(task, asyncio->task)) {
+        (void)asyncio->task->tp_traverse(task, stop_at_name, &name);
     }
-    (void)asyncio->task->tp_traverse(task, stop_at_name, &name);
-    if (name == NULL || !PyLong_CheckExact(name)) {
-        return 0;
-    }
-    unsigned long long number = PyLong_AsUnsignedLongLong(name);
-    if (number == (unsigned long long)-1 && PyErr_Occurred()) {
-        PyErr_Clear();
-        return 0;
-    }
-    return number;
+    return name;
 }
 
 static int

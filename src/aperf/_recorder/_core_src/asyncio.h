@@ -36,9 +36,9 @@ void asyncio_clear(Asyncio *asyncio);
 /* Returns the task that a callback would run; NULL without an exception for somebody's callback. */
 PyObject *asyncio_task_of(Asyncio *asyncio, PyObject *callback);
 
-/* The text of asyncio's own unformatted default name, without making asyncio format and keep it
- * (300 ns): number N of "Task-N", 0 if the name must be asked for. */
-unsigned long long asyncio_default_name(const Asyncio *asyncio, PyObject *task);
+/* Looks at the name of a task without asking it: a str, or the number N of the default "Task-N",
+ * both borrowed; NULL where it must be asked. */
+PyObject *asyncio_peek_name(const Asyncio *asyncio, PyObject *task);
 
 /* What a future's callbacks tell of what stands behind it, a set of Hint. */
 int asyncio_callback_hints(const Asyncio *asyncio, PyObject *waiter);

@@ -138,7 +138,10 @@ watch_step(Recorder *recorder, Ring *ring, PyObject *task, PyObject *callback, u
         int cancelled = asyncio_is_cancelled_future(&recorder->state->asyncio, call.args[1]);
         flags = cancelled > 0 ? canceller(recorder) : cancelled;
     }
-    Entry *entry = flags < 0 ? NULL : recorder_entry_at_wake(recorder, ring, task);
+    Entry *entry = flags < 0 ? NULL : entries_find(&recorder->entries, task);
+    if (UNLIKELY((entry == NULL || ring->pending.coroutine != NULL) && flags >= 0)) {
+        entry = recorder_entry_at_wake(recorder, ring, task);
+    }
     if (entry == NULL) {
         Py_DECREF(task);
         return NULL;

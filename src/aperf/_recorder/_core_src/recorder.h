@@ -10,6 +10,7 @@
 #include "ring.h"
 #include "sites.h"
 #include "state.h"
+#include "text.h"
 
 typedef struct {
     PyObject_HEAD PyObject *module; /* kept until the very end: it owns the state */
@@ -92,14 +93,6 @@ int64_t recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *wait
 int64_t recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine);
 
 /* birth.c: how tasks become known; -1 or NULL with an exception set */
-
-typedef struct {
-    size_t length;
-    char bytes[MAX_TEXT];
-} Text;
-
-/* Copies a str in UTF-8, cut to MAX_TEXT bytes. */
-int text_from(Text *text, PyObject *string);
 
 /* Records that a task was made; `context` may be NULL or None. */
 int recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,

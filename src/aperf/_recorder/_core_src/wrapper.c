@@ -54,6 +54,24 @@ enter(Wrapper *self, Run *run)
     return before;
 }
 
+/* Records the name that the task got after it had been made, as asyncio does before 3.13. */
+static int
+rename_task(const Run *run)
+{
+    Recorder *recorder = run->recorder;
+    int runs = asyncio_loop_runs(&recorder->state->asyncio);
+    if (runs <= 0) {
+        return runs;
+    }
+    PyObject *task = PyObject_CallMethodNoArgs(recorder->cold, recorder->state->names.current_task);
+    if (task == NULL) {
+        return -1;
+    }
+    int result = task == Py_None ? 0 : recorder_rename(recorder, run->ring, run->entry, task);
+    Py_DECREF(task);
+    return result;
+}
+
 /* `awaited` is what the coroutine yielded, NULL if it ended. */
 static void
 leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
@@ -68,6 +86,9 @@ leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
     }
     PyObject *raised = take_raised();
     run->flags = awaited != NULL ? 0 : raised != NULL ? outcome(run, raised) : STEP_DONE;
+    if (run->entry->first && rename_task(run) < 0) {
+        recorder_fault(recorder);
+    }
     int64_t now = clock_now(&recorder->clock);
     if (run_close(run, (PyObject *)self, now, self->coroutine, awaited) < 0) {
         recorder_fault(recorder);
@@ -154,6 +175,9 @@ wrapper_named(PyObject *op, PyObject *name)
     if (ring == NULL || text_from(&text, name) < 0) {
         return NULL;
     }
+    if (self->entry->id == self->id) {
+        self->entry->name_hash = text_hash(&text);
+    }
     recorder_name(self->recorder, ring, self->id, &text);
     Py_RETURN_NONE;
 }
@@ -212,7 +236,11 @@ be_born(Wrapper *self, PyObject *name, PyObject *context)
         return -1;
     }
     self->entry = recorder_bind(recorder, ring, (PyObject *)self, self->id, now);
-    return self->entry == NULL ? -1 : 0;
+    if (self->entry == NULL) {
+        return -1;
+    }
+    self->entry->name_hash = text_hash(&text);
+    return 0;
 }
 
 PyObject *

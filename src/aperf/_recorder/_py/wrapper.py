@@ -7,7 +7,7 @@ does ask).
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task
+from asyncio import CancelledError, current_task, events
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -103,15 +103,17 @@ class Wrapper(Coroutine[Any, Any, Any]):
             try:
                 if failure is not None:
                     recorder.cold.failure(recorder, entry.id, failure)
-                if entry.first:
-                    recorder.rename(entry, current_task())
+                if entry.first and events._get_running_loop() is not None:
+                    task = current_task()
+                    if task is not None:
+                        recorder.rename(entry, task)
                 inside, now = self._coroutine, recorder.now_ns()
                 recorder.close_step(
                     ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited
                 )
             except Exception:
                 recorder.fault()
-            self = args = awaited = inside = failure = None  # type: ignore[assignment]
+            self = args = awaited = inside = failure = task = None  # type: ignore[assignment]
 
     def get_coro(self) -> Any:
         """Return the coroutine inside."""
