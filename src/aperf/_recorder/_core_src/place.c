@@ -75,7 +75,7 @@ intern_links(Sites *sites, PyObject *const *links, int length, PyTypeObject *awa
     for (int i = 0; i < length; i++) {
         key.places[i] = suspended_place(links[i]);
     }
-    const Site *site = sites_find(sites, &key);
+    const Site *site = sites_find(sites, &key, NULL);
     if (LIKELY(site != NULL)) {
         return site->number;
     }

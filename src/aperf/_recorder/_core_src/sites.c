@@ -134,7 +134,7 @@ sites_intern(Sites *sites, const Frame *frames, int length, PyTypeObject *awaite
     for (int i = 0; i < length; i++) {
         key.places[i] = place_of(frames[i]);
     }
-    const Site *site = sites_find(sites, &key);
+    const Site *site = sites_find(sites, &key, frames);
     return site != NULL ? site->number : sites_add(sites, &key, frames);
 }
 

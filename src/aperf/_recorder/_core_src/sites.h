@@ -23,7 +23,7 @@ typedef struct {
     Py_ssize_t lasti;
 } Frame;
 
-/* A frame in one word: the address of its code object plus the offset. The offset lies within the
+/* A frame in one word: the address of its code object plus the offset. Real offsets lie within the
  * object, so no other code object alive can give the same. */
 typedef uintptr_t Place;
 
@@ -91,14 +91,16 @@ site_key_hash(const SiteKey *key)
     return hash;
 }
 
+/* `frames` may be NULL where the places are known to be those of real frames. */
 static inline bool
-site_has_key(const Site *site, const SiteKey *key)
+site_has_key(const Site *site, const SiteKey *key, const Frame *frames)
 {
     if (site->awaited != key->awaited || site->hint != key->hint || site->length != key->length) {
         return false;
     }
     for (int i = 0; i < key->length; i++) {
-        if (place_of(site->frames[i]) != key->places[i]) {
+        if (place_of(site->frames[i]) != key->places[i] ||
+            (frames != NULL && site->frames[i].code != frames[i].code)) {
             return false;
         }
     }
@@ -107,13 +109,13 @@ site_has_key(const Site *site, const SiteKey *key)
 
 /* Returns the site with this key, which is in use from now on; NULL if there is none. */
 static inline Site *
-sites_find(const Sites *sites, const SiteKey *key)
+sites_find(const Sites *sites, const SiteKey *key, const Frame *frames)
 {
     uint64_t hash = site_key_hash(key);
     size_t at = hash & sites->mask;
     Site *site;
     while ((site = sites->by_key[at]) != NULL) {
-        if (site->hash == hash && site_has_key(site, key)) {
+        if (site->hash == hash && site_has_key(site, key, frames)) {
             site->last_used = sites->epoch;
             return site;
         }
