@@ -41,6 +41,17 @@ inside_helper(PyObject *object)
     return found;
 }
 
+/* Brings links that were written round and round into their order. */
+static void
+unroll(Chain *chain, unsigned seen)
+{
+    PyObject *rolled[MAX_FRAMES];
+    memcpy(rolled, chain->links, sizeof(rolled));
+    for (unsigned i = 0; i < MAX_FRAMES; i++) {
+        chain->links[i] = rolled[(seen + i) % MAX_FRAMES];
+    }
+}
+
 void
 chain_walk(Chain *chain, PyObject *coroutine)
 {
@@ -56,5 +67,9 @@ chain_walk(Chain *chain, PyObject *coroutine)
         }
         awaitable = suspended_await(awaitable);
     }
-    chain->seen = seen;
+    if (UNLIKELY(seen > MAX_FRAMES)) {
+        unroll(chain, seen);
+        seen = MAX_FRAMES;
+    }
+    chain->length = (int)seen;
 }

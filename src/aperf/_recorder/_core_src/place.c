@@ -32,15 +32,14 @@ static int
 classify_chain(Recorder *recorder, const Chain *chain)
 {
     int bits = 0;
-    int length = chain_length(chain);
     PyObject *codes[MAX_FRAMES];
-    for (int i = 0; i < length; i++) {
+    for (int i = 0; i < chain->length; i++) {
         codes[i] = Py_NewRef(suspended_code(chain_link(chain, i)));
     }
-    for (int i = 0; i < length && bits >= 0; i++) {
+    for (int i = 0; i < chain->length && bits >= 0; i++) {
         bits = recorder_code_bits(recorder, codes[i]);
     }
-    for (int i = 0; i < length; i++) {
+    for (int i = 0; i < chain->length; i++) {
         Py_DECREF(codes[i]);
     }
     return bits < 0 ? -1 : 0;
@@ -51,8 +50,7 @@ classify_chain(Recorder *recorder, const Chain *chain)
 static inline int
 find_user(const Recorder *recorder, const Chain *chain)
 {
-    int length = chain_length(chain);
-    for (int i = 0; i < length; i++) {
+    for (int i = 0; i < chain->length; i++) {
         int bits = codes_find(&recorder->codes, suspended_code(chain_link(chain, i)));
         if (bits < 0) {
             return -1;
@@ -61,27 +59,28 @@ find_user(const Recorder *recorder, const Chain *chain)
             return i;
         }
     }
-    return length;
+    return chain->length;
 }
 
-/* Returns the number of the site that these links make, innermost first. */
+/* Returns the number of the site that the innermost `near` links of a chain make, and the one at
+ * `far`, if that lies beyond. */
 static inline int64_t
-intern_links(Sites *sites, PyObject *const *links, int length, PyTypeObject *awaited, int hint)
+intern_chain(Sites *sites, const Chain *chain, int near, int far, PyTypeObject *awaited, int hint)
 {
     SiteKey key;
     key.awaited = awaited;
     key.hint = hint;
-    key.length = length;
-    for (int i = 0; i < length; i++) {
-        key.places[i] = suspended_place(links[i]);
+    key.length = far < near ? far + 1 : near + 1;
+    for (int i = 0; i < key.length; i++) {
+        key.places[i] = suspended_place(chain_link(chain, i < near ? i : far));
     }
     const Site *site = sites_find(sites, &key, NULL);
     if (LIKELY(site != NULL)) {
         return site->number;
     }
     Frame frames[MAX_FRAMES];
-    for (int i = 0; i < length; i++) {
-        frames[i] = suspended_frame(links[i]);
+    for (int i = 0; i < key.length; i++) {
+        frames[i] = suspended_frame(chain_link(chain, i < near ? i : far));
     }
     return sites_add(sites, &key, frames);
 }
@@ -90,7 +89,6 @@ int64_t
 recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
 {
     Chain chain;
-    PyObject *links[NEAR + 1];
     chain_walk(&chain, coroutine);
     int user = find_user(recorder, &chain);
     if (UNLIKELY(user < 0)) {
@@ -101,36 +99,24 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
     }
     /* The nearest frames tell what a library built from, say, an event; the user's tells the place,
      * or, where there is none, the outermost. */
-    int far = user >= 0 && user < chain_length(&chain) ? user : chain_length(&chain) - 1;
-    int length = 0;
-    while (length <= far && length < NEAR) {
-        links[length] = chain_link(&chain, length);
-        length++;
-    }
-    if (length <= far) {
-        links[length++] = chain_link(&chain, far);
-    }
+    int far = user >= 0 && user < chain.length ? user : chain.length - 1;
     int hint = 0;
-    if (user == 0 && length > 0) {
+    if (user == 0 && chain.length > 0) {
         /* What a future's callbacks tell is read only where frames and type do not tell it. */
         hint = asyncio_callback_hints(&recorder->state->asyncio, waiter);
     }
     PyTypeObject *awaited = waiter == Py_None ? NULL : Py_TYPE(waiter);
-    return intern_links(&recorder->sites, links, length, awaited, hint);
+    return intern_chain(&recorder->sites, &chain, NEAR, far, awaited, hint);
 }
 
 int64_t
 recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine)
 {
     Chain chain;
-    PyObject *links[MAX_FRAMES];
     chain_walk(&chain, coroutine);
-    int length = chain_length(&chain);
-    for (int i = 0; i < length; i++) {
-        links[i] = chain_link(&chain, i);
-    }
     const Site *known = sites_resolve(&recorder->sites, site);
     int hint = known == NULL ? 0 : known->hint;
     PyTypeObject *awaited = known == NULL ? NULL : known->awaited;
-    return intern_links(&recorder->sites, links, length, awaited, hint | HINT_FULL);
+    return intern_chain(&recorder->sites, &chain, MAX_FRAMES, chain.length - 1, awaited,
+                        hint | HINT_FULL);
 }
