@@ -467,3 +467,25 @@ def test_a_loop_whose_methods_are_off_records_nothing(recorder: Recorder) -> Non
         recorder.armed = False
         runner.run(asyncio.sleep(0))
     assert 0 == recorder.used()
+
+
+def test_threads_that_come_and_go(recorder: Recorder) -> None:
+    """What each wrote stays readable, and told apart, whoever gets its memory next."""
+    written: list[tuple[int, int]] = []
+
+    def write(number: int) -> None:
+        recorder.put(Kind.EVENT, 0, 0, number, 0)
+        written.append((number, threading.get_ident()))
+
+    def let_threads_write(numbers: range) -> list[tuple[int, int]]:
+        for number in numbers:
+            thread = threading.Thread(target=write, args=(number,))
+            thread.start()
+            thread.join()
+        idents = [ident for ident, _ in recorder.threads()]
+        return [(record.a, idents[record.ring]) for record in decode(recorder)]
+
+    assert written == let_threads_write(range(5))
+    written.clear()
+    assert written == let_threads_write(range(5, 15))
+    assert 15 == len(recorder.threads())

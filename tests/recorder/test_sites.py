@@ -85,6 +85,13 @@ def test_code_lives_as_long_as_its_number(recorder: Recorder) -> None:
     assert reference() is not None
 
 
+def long_code(offsets: int) -> CodeType:
+    """Return a new code object that has so many places: offsets of instructions are even."""
+    made = compile("x\n" * (offsets // 2 + 1), "long.py", "exec")
+    assert len(made.co_code) >= 2 * offsets
+    return made
+
+
 def intern_many(recorder: Recorder, made: CodeType) -> list[int]:
     """Use more places than a sweep spares."""
     return [recorder.intern(((made, 2 * offset),)) for offset in range(MANY)]
@@ -96,7 +103,7 @@ def test_sweeping_releases_what_nobody_used_lately(recorder: Recorder) -> None:
     reference = weakref.ref(made)
     old = recorder.intern(((made, 0),))
     del made
-    in_use = code()
+    in_use = long_code(MANY)
     kept = intern_many(recorder, in_use)
     released = []
     for _ in range(3):
@@ -111,7 +118,7 @@ def test_sweeping_releases_what_nobody_used_lately(recorder: Recorder) -> None:
 
 def test_a_released_number_is_not_given_out_again(recorder: Recorder) -> None:
     """A record in flight must not come to mean another place."""
-    made = code()
+    made = long_code(MANY)
     before = intern_many(recorder, made)
     released = [number for _ in range(4) for number in recorder.sweep()]
     assert before == sorted(released)
@@ -127,8 +134,9 @@ def test_a_small_table_is_spared(recorder: Recorder) -> None:
 
 def test_the_table_is_bounded(recorder: Recorder) -> None:
     """Code made without end finds "nowhere" once the table is full, and memory stays."""
-    made = code()
-    numbers = [recorder.intern(((made, 2 * offset),)) for offset in range(sites.MAX_SITES + 2)]
+    many = sites.MAX_SITES + 2
+    made = long_code(many)
+    numbers = [recorder.intern(((made, 2 * offset),)) for offset in range(many)]
     assert 0 not in numbers[: sites.MAX_SITES]
     assert [0, 0] == numbers[sites.MAX_SITES :]
     assert numbers[5] == recorder.intern(((made, 10),))  # the known ones stay known
@@ -137,7 +145,7 @@ def test_the_table_is_bounded(recorder: Recorder) -> None:
 @pytest.mark.parametrize("length", [1, 2, 31, 32])
 def test_keeps_as_many_frames_as_a_person_reads(recorder: Recorder, length: int) -> None:
     """Up to 32 frames come back as they were given."""
-    frames = tuple((code(str(depth)), depth) for depth in range(length))
+    frames = tuple((code(str(depth)), 2) for depth in range(length))
     site: Any = recorder.resolve(recorder.intern(frames))
     assert frames == site[2]
 

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from asyncio import Future, events
+from collections import deque
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,19 @@ class Entry:
         self.running = False
 
 
+class _Writer:
+    """Lives as long as its thread writes to a ring."""
+
+    __slots__ = ("_ended", "_ring")
+
+    def __init__(self, ring: Ring, ended: deque[Ring]) -> None:
+        self._ring = ring
+        self._ended = ended
+
+    def __del__(self) -> None:
+        self._ended.append(self._ring)
+
+
 class Recorder:
     """Writes what happens on loops into rings, and hands the rings out.
 
@@ -117,6 +131,7 @@ class Recorder:
         self.internal_errors = 0
         self._ring_slots = max(MIN_RING, ring_slots)
         self._rings: list[Ring] = []
+        self._ended: deque[Ring] = deque()
         self._local = threading.local()
         self._ids = 0
         self._time_ns = 0
@@ -139,9 +154,23 @@ class Recorder:
         ring: Ring | None = getattr(self._local, "ring", None)
         if ring is None or (loop and ring.slots < self._ring_slots):
             slots = self._ring_slots if loop else max(MIN_RING, self._ring_slots // SIDE_RING)
-            ring = self._local.ring = Ring(slots, self.cold.thread(), self.cold.half_full)
+            ring = Ring(slots, self.cold.thread(), self.cold.half_full, self._spare(slots))
+            self._local.ring = ring
+            self._local.writer = _Writer(ring, self._ended)
             self._rings.append(ring)
         return ring
+
+    def _spare(self, slots: int) -> bytearray | None:
+        """Return the memory of a ring whose thread has ended: threads may come and go."""
+        for _ in range(len(self._ended)):
+            try:
+                ring = self._ended.popleft()
+            except IndexError:
+                break  # another thread was faster
+            if ring.slots == slots and not ring.used:
+                return ring.give_up()
+            self._ended.append(ring)
+        return None
 
     def put(
         self, kind: int, flags: int, ref: int, a: int, b: int, payload: bytes = b"", t_ns: int = -1

@@ -27,6 +27,7 @@ class Ring:
         slots: capacity, a power of two.
         thread: identifier and name of the thread that writes.
         half_full: called when half of it waits to be read, once until it has been.
+        memory: of an abandoned ring of the same capacity (see `give_up`).
     """
 
     __slots__ = (
@@ -49,8 +50,14 @@ class Ring:
         "warned",
     )
 
-    def __init__(self, slots: int, thread: tuple[int, str], half_full: Callable[[], None]) -> None:
-        self.buffer = bytearray(slots * SLOT)
+    def __init__(
+        self,
+        slots: int,
+        thread: tuple[int, str],
+        half_full: Callable[[], None],
+        memory: bytearray | None = None,
+    ) -> None:
+        self.buffer = bytearray(slots * SLOT) if memory is None else memory
         self.slots = slots
         self.thread = thread
         self._half_full = half_full
@@ -157,6 +164,11 @@ class Ring:
         HEADER.pack_into(self.buffer, at, t_ns, Kind.LOST, 1, 0, 0, self._lost, 0)
         self.head += 1
         self._lost = 0
+
+    def give_up(self) -> bytearray:
+        """Return the memory of a ring that nobody writes to any more, and that has been read."""
+        memory, self.buffer = self.buffer, bytearray()
+        return memory
 
     @property
     def used(self) -> int:
