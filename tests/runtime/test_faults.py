@@ -85,7 +85,7 @@ def answering(*script: Answer) -> Iterator[int]:
 
 def slow() -> Any:
     """Give the port of a receiver that takes much longer than there is time."""
-    return answering(*[Answer(delay_s=8)] * 4)
+    return answering(*[Answer(delay_s=4)] * 4)
 
 
 DEAD: Final = {"refusing": refusing, "black hole": black_hole, "slow": slow}

@@ -270,12 +270,13 @@ def restless() -> Iterator[None]:
 
 @pytest.mark.usefixtures("restless")
 def test_sessions_come_and_go_while_loops_run() -> None:
-    """Sessions may begin and end on one thread while the loop of another runs at full speed."""
+    """Sessions may begin and end on one thread while the loop of another is at work."""
     stop = threading.Event()
 
     async def busy() -> None:
         while not stop.is_set():
-            await work("busy")
+            await asyncio.gather(*(work("busy") for _ in range(10)))
+            await asyncio.sleep(0.001)  # else there is more to record than the thread can read
 
     thread = threading.Thread(target=lambda: asyncio.run(busy()))
     with aperf.session(enabled=True, exporters=[]) as outer:
