@@ -21,9 +21,7 @@ int
 asyncio_ask_if_future(const Asyncio *asyncio, PyObject *object, const char *method)
 {
     /* asyncio.isfuture() asks the type likewise: objects that invent attributes do not count. */
-    PyObject *mark = NULL;
-    int found = optional_attr((PyObject *)Py_TYPE(object), asyncio->future_mark, &mark);
-    Py_XDECREF(mark);
+    int found = type_has(Py_TYPE(object), asyncio->future_mark);
     return found <= 0 ? found : asyncio_ask_bool(object, method);
 }
 
@@ -182,49 +180,52 @@ asyncio_clear(Asyncio *asyncio)
 
 /* ------------------------------------------------------------------------------------ callbacks */
 
-static PyObject *
-task_to_wake(Asyncio *asyncio, PyObject *callback)
+static int
+task_to_wake(Asyncio *asyncio, PyObject *callback, PyObject **task)
 {
     PyMethodDef *method = ((PyCFunctionObject *)callback)->m_ml;
-    PyObject *task = PyCFunction_GET_SELF(callback);
+    PyObject *self = PyCFunction_GET_SELF(callback);
     if (method != asyncio->wakeup) {
-        if (strcmp(method->ml_name, "task_wakeup") != 0 || task == NULL ||
-            !asyncio_is_c_task(asyncio, task)) {
-            return NULL;
+        if (strcmp(method->ml_name, "task_wakeup") != 0 || self == NULL ||
+            !asyncio_is_c_task(asyncio, self)) {
+            return 0;
         }
         asyncio->wakeup = method;
     }
-    return Py_NewRef(task);
+    *task = Py_NewRef(self);
+    return 1;
 }
 
-/* Returns the task of a bound method, if it is a task written in Python. */
-static PyObject *
-python_task(Asyncio *asyncio, PyObject *callback)
+/* A bound method of a task written in Python. */
+static int
+python_task(Asyncio *asyncio, PyObject *callback, PyObject **task)
 {
     if (!PyObject_TypeCheck(PyMethod_GET_SELF(callback), asyncio->py_task)) {
-        return NULL;
+        return 0;
     }
-    PyObject *task = PyObject_CallOneArg(asyncio->task_of, callback);
-    if (task == Py_None) {
-        Py_CLEAR(task);
+    *task = PyObject_CallOneArg(asyncio->task_of, callback);
+    if (*task == Py_None) {
+        Py_CLEAR(*task);
+        return 0;
     }
-    return task;
+    return *task == NULL ? -1 : 1;
 }
 
-PyObject *
-asyncio_task_of(Asyncio *asyncio, PyObject *callback)
+int
+asyncio_task_of(Asyncio *asyncio, PyObject *callback, PyObject **task)
 {
     PyTypeObject *type = Py_TYPE(callback);
     if (type == asyncio->step && asyncio->get_step_task != NULL) {
-        return asyncio->get_step_task(callback, NULL);
+        *task = asyncio->get_step_task(callback, NULL);
+        return *task == NULL ? -1 : 1;
     }
     if (type == &PyCFunction_Type) {
-        return task_to_wake(asyncio, callback);
+        return task_to_wake(asyncio, callback, task);
     }
     if (type == &PyMethod_Type) {
-        return python_task(asyncio, callback);
+        return python_task(asyncio, callback, task);
     }
-    return NULL;
+    return 0;
 }
 
 /* ----------------------------------------------------------------------- what only a look tells */

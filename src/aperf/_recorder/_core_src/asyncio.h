@@ -33,8 +33,9 @@ int asyncio_init(Asyncio *asyncio);
 int asyncio_traverse(Asyncio *asyncio, visitproc visit, void *arg);
 void asyncio_clear(Asyncio *asyncio);
 
-/* Returns the task that a callback would run; NULL without an exception for somebody's callback. */
-PyObject *asyncio_task_of(Asyncio *asyncio, PyObject *callback);
+/* Finds the task that a callback would run, a new reference: 1; somebody's callback: 0; error: -1.
+ */
+int asyncio_task_of(Asyncio *asyncio, PyObject *callback, PyObject **task);
 
 /* Looks at the name of a task without asking it: a str, or the number N of the default "Task-N",
  * both borrowed; NULL where it must be asked. */

@@ -20,6 +20,17 @@ optional_attr(PyObject *object, PyObject *name, PyObject **value)
 #endif
 }
 
+/* Says whether a type has an attribute, its metaclass aside: 1, 0, -1 error. */
+static inline int
+type_has(PyTypeObject *type, PyObject *name)
+{
+#if PY_VERSION_HEX < 0x030E0000
+    return _PyType_Lookup(type, name) != NULL;
+#else
+    return PyObject_HasAttrWithError((PyObject *)type, name);
+#endif
+}
+
 /* Returns what a weak reference refers to, NULL when that is gone. */
 static inline PyObject *
 weak_target(PyObject *reference)

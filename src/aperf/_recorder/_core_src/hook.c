@@ -160,12 +160,10 @@ watched(Recorder *recorder, Arguments call)
     Asyncio *asyncio = &recorder->state->asyncio;
     PyObject *callback = call.args[0];
     uint64_t waker = ring->current != 0 ? ring->current : ring->cause;
-    PyObject *task = asyncio_task_of(asyncio, callback);
-    if (task != NULL) {
-        return watch_step(recorder, ring, task, callback, waker, call);
-    }
-    if (UNLIKELY(PyErr_Occurred())) {
-        return NULL;
+    PyObject *task;
+    int found = asyncio_task_of(asyncio, callback, &task);
+    if (found != 0) {
+        return found < 0 ? NULL : watch_step(recorder, ring, task, callback, waker, call);
     }
     int done = waker != 0 && call.count == 2 ? asyncio_is_done_future(asyncio, call.args[1]) : 0;
     if (done > 0) {

@@ -46,7 +46,9 @@ static int
 core_exec(PyObject *module)
 {
     ModuleState *state = PyModule_GetState(module);
-    if (intern_names(&state->names) < 0 || asyncio_init(&state->asyncio) < 0 ||
+    state->no_arguments = PyTuple_New(0);
+    if (state->no_arguments == NULL || intern_names(&state->names) < 0 ||
+        asyncio_init(&state->asyncio) < 0 ||
         add_type(module, &recorder_spec, &state->recorder_type) < 0 ||
         add_type(module, &hook_spec, &state->hook_type) < 0 ||
         add_type(module, &step_spec, &state->step_type) < 0 ||
@@ -69,6 +71,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->recorder_type);
     Py_VISIT(state->hook_type);
     Py_VISIT(state->step_type);
+    Py_VISIT(state->no_arguments);
     Py_VISIT(state->future_callback_type);
     Py_VISIT(state->wrapper_type);
     Py_VISIT(state->monitor_type);
@@ -83,6 +86,7 @@ core_clear(PyObject *module)
     Py_CLEAR(state->recorder_type);
     Py_CLEAR(state->hook_type);
     Py_CLEAR(state->step_type);
+    Py_CLEAR(state->no_arguments);
     Py_CLEAR(state->future_callback_type);
     Py_CLEAR(state->wrapper_type);
     Py_CLEAR(state->monitor_type);

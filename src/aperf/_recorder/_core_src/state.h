@@ -50,6 +50,7 @@ typedef struct {
     PyTypeObject *wrapper_type;
     PyTypeObject *monitor_type; /* Python 3.12 and later */
     Names names;
+    PyObject *no_arguments; /* the empty tuple */
     Asyncio asyncio;
     PyObject *free_steps; /* see step.c */
     Py_ssize_t free_step_count;

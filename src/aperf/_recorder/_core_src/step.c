@@ -16,6 +16,19 @@ typedef struct {
     int flags;
 } Step;
 
+/* Runs the original callback. The usual one takes no arguments and knows no vectorcall: it is
+ * called as the interpreter would do in the end. */
+static inline PyObject *
+call_back(Step *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    const ModuleState *state = self->recorder->state;
+    PyTypeObject *type = Py_TYPE(self->callback);
+    if (type == state->asyncio.step && PyVectorcall_NARGS(nargsf) == 0 && kwnames == NULL) {
+        return type->tp_call(self->callback, state->no_arguments, NULL);
+    }
+    return PyObject_Vectorcall(self->callback, args, nargsf, kwnames);
+}
+
 static PyObject *
 run_recorded(Step *self, Run *run, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -24,7 +37,7 @@ run_recorded(Step *self, Run *run, PyObject *const *args, size_t nargsf, PyObjec
     /* The first wake-up belongs to the birth: a task is ready from its first moment. */
     run->ready_ns = run->t_ns - (run->entry->first ? run->entry->since_ns : self->woken_ns);
 
-    PyObject *result = PyObject_Vectorcall(self->callback, args, nargsf, kwnames);
+    PyObject *result = call_back(self, args, nargsf, kwnames);
 
     PyObject *raised = UNLIKELY(result == NULL) ? take_raised() : NULL;
     run->ring->current = before;
@@ -61,7 +74,7 @@ step_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kw
         }
         recorder_fault(recorder);
     }
-    return PyObject_Vectorcall(self->callback, args, nargsf, kwnames);
+    return call_back(self, args, nargsf, kwnames);
 }
 
 /* One step is made for each wake-up, so the memory of those that are over is kept for the next: a
