@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import unittest
 from pathlib import Path
@@ -26,6 +27,9 @@ def main(module: str, report: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell lets commands in the background ignore SIGINT. Tests that interrupt themselves would
+    # then wait for ever, the mocks of one of them growing to the size of the machine.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:]
     sys.path.remove(str(HERE))  # nothing in here may shadow a module of the tests …
     if arguments[0] == "--preload":
