@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from ._config import complaint, telemetry_enabled
+from ._arguments import check_arguments, check_awaits, with_arguments
+from ._config import telemetry_enabled
 from ._errors import ConfigurationError
 from ._stderr import tell
 
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from .model import Exporter, SessionInfo, Statistics, Summary
 
 __all__ = ("Session", "default_exporters", "session")
-
-LOOPS = ("current", "all")
-AWAITS = ("suspended", "all")
-#: What makes an object an exporter; the protocol itself is not loaded before a session begins.
-EXPORTER = ("consumes", "start", "export", "flush", "finish", "shutdown", "statistics")
 
 
 class Session:
@@ -52,19 +48,10 @@ class Session:
         ids: Ids | None = None,
         manual_clock: bool = False,
     ) -> None:
-        if enabled not in (None, True, False):
-            raise ConfigurationError(complaint("enabled", enabled, "True, False or None"))
-        if service_name is not None and (not service_name or not _is_text(service_name)):
-            raise ConfigurationError(complaint("service_name", service_name, "a text"))
-        if loops is not None and loops not in LOOPS:
-            raise ConfigurationError(complaint("loops", loops, " or ".join(LOOPS)))
-        if awaits is not None and awaits not in AWAITS:
-            raise ConfigurationError(complaint("awaits", awaits, " or ".join(AWAITS)))
-        if awaits == "all":
-            _check_awaits()
+        check_arguments(enabled, service_name, exporters, loops, awaits)
         self._enabled = enabled
         self._given: dict[str, Any] = {"service_name": service_name, "awaits": awaits}
-        self._exporters = None if exporters is None else _checked(exporters)
+        self._exporters = exporters
         self._loops = loops
         self._handle_signals = handle_signals
         self._settings = settings
@@ -81,6 +68,11 @@ class Session:
     def is_enabled(self) -> bool:
         """Whether it watches, or has watched until it ended."""
         return self._attachment is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has ended."""
+        return self._attachment is not None and self._attachment.is_closed
 
     # -------------------------------------------------------------------------------- begin and end
 
@@ -198,7 +190,7 @@ class Session:
         """Return the settings, None if the session is to stay off."""
         if self._settings is not None:
             enabled = self._settings.enabled if self._enabled is None else self._enabled
-            return _adapted(self._settings, self._given) if enabled else None
+            return with_arguments(self._settings, self._given) if enabled else None
         if self._enabled is False:
             return None
         try:
@@ -208,7 +200,7 @@ class Session:
 
             settings, warnings = read_settings_with_warnings(**self._given)
             if settings.awaits == "all":
-                _check_awaits()
+                check_awaits()
         except ConfigurationError as error:
             # A library must not fail its user's request because of a variable.
             _stay_off(*str(error).splitlines())
@@ -216,10 +208,7 @@ class Session:
         tell(*warnings)
         return settings
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self._attachment is not None and self._attachment.is_closed
+    # ---------------------------------------------------------------------------------------- loops
 
     def watch(self, loop: Any) -> None:
         """Watch a further loop; if it runs on another thread, from its next turn on.
@@ -262,7 +251,8 @@ class Session:
             timeout: seconds; by default the shutdown timeout of the settings.
 
         Returns:
-            Whether all destinations confirmed all of it in time.
+            Whether all destinations confirmed all of it in time, and nothing was lost since the
+            last flush.
         """
         attachment = self._attachment
         if attachment is None:
@@ -312,43 +302,8 @@ def load_runtime() -> Any:
     return _runtime
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
 def _stay_off(*problems: str) -> None:
     tell(*problems, "telemetry stays off")
-
-
-def _checked(exporters: Sequence[Exporter]) -> tuple[Exporter, ...]:
-    """Return exporters if they are some."""
-    what = "a sequence of exporters (see aperf.exporters)"
-    try:
-        found = tuple(exporters)
-    except TypeError:
-        raise ConfigurationError(complaint("exporters", exporters, what)) from None
-    for exporter in found:
-        if isinstance(exporter, type) or not all(hasattr(exporter, name) for name in EXPORTER):
-            raise ConfigurationError(complaint("exporters", exporter, what))
-    return found
-
-
-def _adapted(settings: Settings, given: dict[str, Any]) -> Settings:
-    """Return settings with what was given as arguments beside them."""
-    from dataclasses import replace
-
-    adapted = replace(settings, **{k: v for k, v in given.items() if v is not None})
-    if adapted.awaits == "all":
-        _check_awaits()
-    return adapted
-
-
-def _check_awaits() -> None:
-    if sys.version_info < (3, 12):
-        raise ConfigurationError(
-            "awaits='all' needs sys.monitoring, which came with Python 3.12; this is Python"
-            f" {sys.version_info.major}.{sys.version_info.minor}: use awaits='suspended'"
-        )
 
 
 def _info(settings: Settings) -> SessionInfo:

@@ -84,7 +84,9 @@ def test_few_modules() -> None:
         asyncio.run(main())
         print(*sorted(name for name in sys.modules if name.startswith("aperf")))
     """
-    expected = "aperf aperf._client aperf._config aperf._config._switch aperf._errors"
+    expected = (
+        "aperf aperf._arguments aperf._client aperf._config aperf._config._switch aperf._errors"
+    )
     expected += " aperf._session aperf._stderr\n"
     assert (expected, "", 0) == run_program(program)
 
