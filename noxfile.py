@@ -155,14 +155,14 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test-suite, for the native core and its Python twin."""
     _install(session, "require")
-    _pytest(session, measure=session.python in MEASURED)
+    _pytest(session, measure=session.python in MEASURED, APERF_TEST_EXPECT="c")
 
 
 @nox.session(python=NEWEST)
 def tests_pure(session: nox.Session) -> None:
     """The test-suite where there is no native core at all."""
     _install(session, "skip")
-    _pytest(session, measure=True)
+    _pytest(session, measure=True, APERF_TEST_EXPECT="python")
 
 
 @nox.session(python=NEWEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from aperf._cli._loops import use_uvloop
 from aperf._errors import ConfigurationError
-from tests.command_line import run_aperf, write
+from tests.command_line import clean_environment, run_aperf, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,3 +199,15 @@ def test_all_awaits_need_monitoring(app: Path) -> None:
     outcome = run_aperf("run", "--awaits", "all", "app.py", cwd=app)
     assert (2, "") == (outcome.code, outcome.stdout)
     assert "all needs Python 3.12" in outcome.stderr
+
+
+def test_multiprocessing_imported_before_the_program(tmp_path: Path) -> None:
+    """What a site customisation imports first does not take aperf's module for the program's."""
+    write(tmp_path / "first" / "sitecustomize.py", "import multiprocessing")
+    write(
+        tmp_path / "app.py",
+        "import sys; print(sys.modules['__mp_main__'] is sys.modules['__main__'])",
+    )
+    path = os.pathsep.join([str(tmp_path / "first"), clean_environment()["PYTHONPATH"]])
+    outcome = run_aperf("run", "app.py", cwd=tmp_path, PYTHONPATH=path)
+    assert "True\n" == outcome.stdout

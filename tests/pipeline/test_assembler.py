@@ -459,3 +459,13 @@ def test_a_sequence_is_an_attribute_with_all_its_elements() -> None:
         history.record(Kind.ATTRIBUTE, 1, flags=flags, ref=key, a=1, b=1, rest=payload)
     (span,) = history.close(1, 1, 9).told().of(Category.USER)
     assert (1, 2) == span.attributes["sizes"]
+
+
+def test_of_a_step_that_ran_when_the_session_began_only_the_rest_counts() -> None:
+    """A nested session of a millisecond does not show fifty that passed before."""
+    outer, inner = History().assembler(), History().assembler()
+    outer.feed(0, bytes(History().birth(1).step(1, 0, 10, flags=FIRST).data))
+    inner.adopt(outer, 100)
+    inner.feed(0, bytes(History().step(1, 50, 70, site=1, flags=DONE).data))
+    task = Story(inner).tasks[1]
+    assert (100, 120, 20, 0) == (task.start_ns, task.end_ns, task.busy_ns, task.waiting_ns)

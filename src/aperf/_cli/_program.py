@@ -49,6 +49,10 @@ class Program:
         main = ModuleType("__main__")
         vars(main).update(__annotations__={}, __builtins__=builtins)
         sys.modules["__main__"] = main
+        if "__mp_main__" in sys.modules:
+            # multiprocessing was imported before us and took our module for the program's. Objects
+            # that spawned workers send back are looked up there.
+            sys.modules["__mp_main__"] = main
         sys.argv[:] = self.argv
         if not sys.flags.safe_path:
             sys.path[0] = self.directory

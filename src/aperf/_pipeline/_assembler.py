@@ -159,8 +159,10 @@ class Assembler:
             task = self._unknown(number, t_ns - ready_ns, ring)
         since_ns = task.since_ns
         gap_ns = t_ns - since_ns
-        if gap_ns < 0:
+        if gap_ns < 0:  # it ran already when the session began: only the rest of it counts
+            busy_ns = max(0, busy_ns + gap_ns)
             t_ns, gap_ns = since_ns, 0
+            flags |= _FIRST
         if flags & _FIRST:
             ready_ns = gap_ns
             if flags & Step.EAGER:

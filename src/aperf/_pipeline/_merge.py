@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from aperf._recorder._layout import HEADER, NARROW, PAIR, SLOT, Kind
@@ -32,9 +34,7 @@ def merge(chunks: list[tuple[int, bytes]], slots: int) -> Iterator[tuple[int, by
     if len(chunks) == 1:
         yield from split(*chunks[0], slots)
         return
-    events = [event for ring, data in chunks for event in _events(ring, data)]
-    events.sort(key=lambda event: event[0])
-    for _, ring, data in events:
+    for _, ring, data in heapq.merge(*(_events(*chunk) for chunk in chunks), key=itemgetter(0)):
         yield ring, data
 
 

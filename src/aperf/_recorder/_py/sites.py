@@ -93,7 +93,7 @@ class Sites:
         self._epoch += 1
         if len(self._sites) < SPARED:
             return []
-        old = [number for number, epoch in self._last_used.items() if epoch < self._epoch - 2]
+        old = [number for number, epoch in list(self._last_used.items()) if epoch < self._epoch - 2]
         for number in old:
             key, _ = self._sites.pop(number)
             del self._by_key[key], self._last_used[number]
