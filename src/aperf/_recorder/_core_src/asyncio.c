@@ -137,11 +137,18 @@ find_functions(Asyncio *asyncio)
 int
 asyncio_init(Asyncio *asyncio)
 {
+    PyObject *base_loop;
     if (import_type("C_TASK", &asyncio->task) < 0 || import_type("STEP_TYPE", &asyncio->step) < 0 ||
         import_type("PY_TASK", &asyncio->py_task) < 0 ||
         import_object(STEPS, "task_of", &asyncio->task_of) < 0 ||
         import_object("asyncio.events", "_get_running_loop", &asyncio->running_loop) < 0 ||
-        import_object("asyncio", "CancelledError", &asyncio->cancelled_error) < 0) {
+        import_object("asyncio", "CancelledError", &asyncio->cancelled_error) < 0 ||
+        import_object("asyncio", "BaseEventLoop", &base_loop) < 0) {
+        return -1;
+    }
+    asyncio->get_task_factory = PyObject_GetAttrString(base_loop, "get_task_factory");
+    Py_DECREF(base_loop);
+    if (asyncio->get_task_factory == NULL) {
         return -1;
     }
     asyncio->future_mark = PyUnicode_InternFromString("_asyncio_future_blocking");
@@ -161,6 +168,7 @@ asyncio_traverse(Asyncio *asyncio, visitproc visit, void *arg)
     Py_VISIT(asyncio->py_task);
     Py_VISIT(asyncio->task_of);
     Py_VISIT(asyncio->running_loop);
+    Py_VISIT(asyncio->get_task_factory);
     Py_VISIT(asyncio->cancelled_error);
     return 0;
 }
@@ -174,6 +182,7 @@ asyncio_clear(Asyncio *asyncio)
     Py_CLEAR(asyncio->py_task);
     Py_CLEAR(asyncio->task_of);
     Py_CLEAR(asyncio->running_loop);
+    Py_CLEAR(asyncio->get_task_factory);
     Py_CLEAR(asyncio->cancelled_error);
     Py_CLEAR(asyncio->future_mark);
 }

@@ -17,7 +17,8 @@ typedef struct {
     PyTypeObject *step;    /* of the callbacks that start tasks: it has no name to be imported by */
     PyTypeObject *py_task; /* asyncio.tasks._PyTask */
     PyObject *task_of;     /* _steps.task_of */
-    PyObject *running_loop; /* asyncio.events._get_running_loop */
+    PyObject *running_loop;     /* asyncio.events._get_running_loop */
+    PyObject *get_task_factory; /* asyncio.BaseEventLoop's */
     PyObject *cancelled_error;
     PyObject *future_mark; /* the attribute by which types say that they are futures */
     PyMethodDef *wakeup;   /* of task_wakeup, once seen */

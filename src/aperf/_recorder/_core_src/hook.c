@@ -22,6 +22,7 @@ typedef struct {
     Original create_task;
     Original call_soon;
     char armed;
+    bool has_plain_factory; /* get_task_factory() returns an attribute, which is faster to read */
 } Hook;
 
 /* The arguments of a call as vectorcall passes them. */
@@ -207,7 +208,9 @@ may_be_eager(Hook *self, Arguments call)
     if (loop == NULL) {
         return 0;
     }
-    PyObject *factory = PyObject_CallMethodNoArgs(loop, names->get_task_factory);
+    PyObject *factory = self->has_plain_factory
+                            ? PyObject_GetAttr(loop, names->_task_factory)
+                            : PyObject_CallMethodNoArgs(loop, names->get_task_factory);
     Py_DECREF(loop);
     if (factory == NULL) {
         return -1;
@@ -342,6 +345,19 @@ done:
     return is_own < 0 ? -1 : 0;
 }
 
+/* Says whether a loop keeps its task factory as asyncio's own do; -1 with an exception set. */
+static int
+has_plain_factory(const ModuleState *state, PyObject *loop)
+{
+    PyObject *method;
+    int found = optional_attr((PyObject *)Py_TYPE(loop), state->names.get_task_factory, &method);
+    if (found <= 0) {
+        return found;
+    }
+    Py_DECREF(method);
+    return method == state->asyncio.get_task_factory;
+}
+
 PyObject *
 hook_new(Recorder *recorder, PyObject *loop)
 {
@@ -352,7 +368,10 @@ hook_new(Recorder *recorder, PyObject *loop)
     }
     self->recorder = (Recorder *)Py_NewRef(recorder);
     self->loop = PyWeakref_NewRef(loop, NULL);
-    if (self->loop == NULL || find_original(loop, names->create_task, &self->create_task) < 0 ||
+    int plain = has_plain_factory(recorder->state, loop);
+    self->has_plain_factory = plain > 0;
+    if (self->loop == NULL || plain < 0 ||
+        find_original(loop, names->create_task, &self->create_task) < 0 ||
         find_original(loop, names->call_soon, &self->call_soon) < 0) {
         Py_DECREF(self);
         return NULL;

@@ -8,6 +8,7 @@
 
 /* Names that are looked up, interned once. */
 #define NAMES(X)                                                                                   \
+    X(_task_factory)                                                                               \
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \

@@ -47,6 +47,23 @@ ask_name(Text *text, const ModuleState *state, PyObject *task)
     return result;
 }
 
+/* Writes "Task-N". By hand: printf would take more time than all else that a birth needs. */
+static void
+set_default_name(Text *text, unsigned long long number)
+{
+    char digits[20];
+    size_t count = 0;
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    memcpy(text->bytes, "Task-", 5);
+    text->length = 5;
+    while (count > 0) {
+        text->bytes[text->length++] = digits[--count];
+    }
+}
+
 int
 text_from_name(Text *text, const ModuleState *state, PyObject *task)
 {
@@ -64,7 +81,7 @@ text_from_name(Text *text, const ModuleState *state, PyObject *task)
     if (number == (unsigned long long)-1 && PyErr_Occurred()) {
         return -1;
     }
-    text->length = (size_t)PyOS_snprintf(text->bytes, MAX_TEXT, "Task-%llu", number);
+    set_default_name(text, number);
     return 0;
 }
 
