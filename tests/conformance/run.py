@@ -100,8 +100,8 @@ def _run(suite: Suite, module: str, implementation: str | None) -> tuple[Outcome
         output, _ = child.communicate()
         ending = f"still running after {TIMEOUT_S} s"
     if not report.exists():
-        print(output[-8000:], file=sys.stderr)
-        return Outcome(0, frozenset({f"(the whole module: {ending})"})), Seen()
+        print(f"{output[-8000:]}\n{module}: {ending}", file=sys.stderr)
+        return Outcome(0, frozenset({"(the whole module)"})), Seen()
     match = SEEN.search(output)
     seen = Seen(match[1], int(match[2]), int(match[3])) if match else Seen()
     return suite.read(report), seen
