@@ -198,19 +198,31 @@ recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_
     return entries_add(&recorder->entries, key, id, since_ns);
 }
 
+/* Says whether a task has run already; one that tells nothing of its coroutine has not. */
+static int
+has_begun(Recorder *recorder, PyObject *task)
+{
+    PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
+    if (coroutine == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    int started = coroutine_is_started(&recorder->state->names, coroutine);
+    Py_DECREF(coroutine);
+    return started;
+}
+
 /* Writes the step that an eager task may have run inside create_task. */
 static int
 leave_eager_step(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, int64_t t_ns,
                  int done)
 {
-    int started = 1;
-    if (!done) {
-        PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
-        started = coroutine == NULL ? -1 : coroutine_is_started(&recorder->state->names, coroutine);
-        Py_XDECREF(coroutine);
-    }
-    if (started <= 0) {
-        return started;
+    int begun = done ? 1 : has_begun(recorder, task);
+    if (begun <= 0) {
+        return begun;
     }
     Run run = {recorder, ring, entry, .t_ns = t_ns, .flags = STEP_EAGER};
     return run_leave(&run, task);

@@ -307,7 +307,7 @@ class Recorder:
             if not task.done():
                 self.bind(task, entry)
         entry.name = name
-        if eager and (task.done() or started(task.get_coro())):
+        if eager and (task.done() or begun(task)):
             self.leave(ring, entry, task, t_ns, 0, 0, _EAGER)
 
     def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
@@ -528,6 +528,12 @@ def started(coroutine: Any) -> bool:
     if frame is None:
         return True
     return bool(getattr(coroutine, "cr_suspended", True) or getattr(coroutine, "cr_running", False))
+
+
+def begun(task: Any) -> bool:
+    """Say whether a task has run already; one that tells nothing of its coroutine has not."""
+    get_coro = getattr(task, "get_coro", None)
+    return get_coro is not None and started(get_coro())
 
 
 def cut(text: str) -> bytes:
