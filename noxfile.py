@@ -83,6 +83,10 @@ NEWEST = PYTHONS[-1]
 MEASURED = {PYTHONS[0], NEWEST}
 
 
+# Many tests wait for programs that they started: two at a time take half as long.
+PARALLEL = ("-n", "auto")
+
+
 # ----------------------------------------------------------------------------------------- helpers
 
 # Nothing of this belongs to the sources, whoever left it there.
@@ -155,14 +159,14 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test-suite, for the native core and its Python twin."""
     _install(session, "require")
-    _pytest(session, measure=session.python in MEASURED, APERF_TEST_EXPECT="c")
+    _pytest(session, *PARALLEL, measure=session.python in MEASURED, APERF_TEST_EXPECT="c")
 
 
 @nox.session(python=NEWEST)
 def tests_pure(session: nox.Session) -> None:
     """The test-suite where there is no native core at all."""
     _install(session, "skip")
-    _pytest(session, measure=True, APERF_TEST_EXPECT="python")
+    _pytest(session, *PARALLEL, measure=True, APERF_TEST_EXPECT="python")
 
 
 @nox.session(python=NEWEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aperf._recorder import Recorder
+
+# A shell lets commands in the background ignore SIGINT, and programs that tests start would inherit
+# that; some of them are about Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # --------------------------------------------------------------------------------------- both twins
 

@@ -109,7 +109,7 @@ def test_off_by_false_reads_nothing(monkeypatch: pytest.MonkeyPatch, capsys: Any
         {"enabled": "yes"},
         {"service_name": ""},
         {"service_name": 7},
-        {"exporters": MemoryExporter()},
+        pytest.param({"exporters": MemoryExporter()}, id="exporters not in a list"),
         {"exporters": ["otlp"]},
         {"exporters": [MemoryExporter]},
         {"loops": "every"},
