@@ -2,9 +2,9 @@
 
 A single time says more about the machine and its other users than about aperf. So the same work
 runs on a plain loop and on a watched one, in short rounds that follow each other closely
-(plain, watched, watched, plain, …); what is reported is the median of the rounds' ratios and the
-difference of the fastest rounds. Time is CPU time of the loop's own thread or, where the exporter
-counts too, of the whole process.
+(plain, watched, watched, plain, …); what is reported is the median of the rounds' ratios, and that
+ratio applied to the fastest plain round. Time is CPU time of the loop's own thread or, where the
+exporter counts too, of the whole process.
 """
 
 from __future__ import annotations
@@ -63,8 +63,11 @@ class Comparison:
         return min(cost.thread_ns for cost in self.plain)
 
     def added_ns(self) -> float:
-        """Return by how much the fastest watched round is longer."""
-        return min(cost.thread_ns for cost in self.watched) - self.base_ns()
+        """Return the fastest plain round's share that watching adds.
+
+        The difference of the two fastest rounds would compare different moments of the machine.
+        """
+        return (self.thread_ratio() - 1) * self.base_ns()
 
     def thread_ratio(self) -> float:
         """Return the median ratio of neighbouring rounds, by the loop's thread."""
