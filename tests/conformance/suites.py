@@ -73,6 +73,13 @@ def _fetch_tests(distribution: str, home: Path) -> None:
     shutil.rmtree(home / "sdist")
 
 
+def _install(requirements: tuple[str, ...], home: Path) -> None:
+    """Install what tests import beside aperf's environment, not into it."""
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--target", str(home / "site")]
+    if subprocess.run([*pip, *requirements], check=False).returncode:
+        raise Unavailable(f"pip cannot install {', '.join(requirements)}")
+
+
 class CPython:
     """The tests of asyncio that come with the interpreter."""
 
@@ -127,6 +134,7 @@ class Uvloop:
         "test_tcp",
         "test_unix",
     )
+    requirements: ClassVar[tuple[str, ...]] = ("psutil", "pyOpenSSL")
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -136,10 +144,11 @@ class Uvloop:
         if importlib.util.find_spec("uvloop") is None:
             raise Unavailable("uvloop is not installed")
         _fetch_tests("uvloop", self.home)
+        _install(self.requirements, self.home)
 
     def search_path(self) -> list[Path]:
-        """Return the directory with the package `tests`."""
-        return [self.home]
+        """Return the directory with the package `tests`, and where the requirements are."""
+        return [self.home, self.home / "site"]
 
     def command(self, module: str, report: Path, *, preload: bool) -> list[str]:
         """Run a module with unittest."""
@@ -178,10 +187,7 @@ class AnyIO:
     def prepare(self) -> None:
         """Fetch the tests and what they import."""
         _fetch_tests("anyio", self.home)
-        target = str(self.home / "site")
-        pip = [sys.executable, "-m", "pip", "install", "-qq", "--target", target]
-        if subprocess.run([*pip, *self.requirements], check=False).returncode:
-            raise Unavailable(f"pip cannot install {', '.join(self.requirements)}")
+        _install(self.requirements, self.home)
 
     def search_path(self) -> list[Path]:
         """Return where the requirements are."""
