@@ -284,13 +284,15 @@ place_adopted(Recorder *recorder, Entry *entry, PyObject *task, PyObject *corout
     if (waiter == NULL) {
         return -1;
     }
-    int64_t site = recorder_site_of(recorder, coroutine, waiter);
+    bool whole;
+    int64_t site = recorder_site_of(recorder, coroutine, waiter, &whole);
     Py_DECREF(waiter);
     if (site < 0) {
         return -1;
     }
     entry->first = false;
     entry->site = (uint32_t)site;
+    entry->whole = whole;
     return 0;
 }
 
@@ -319,6 +321,7 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
         entry->running = found.running;
         entry->name_hash = text_hash(&name);
         entry->site = found.site;
+        entry->whole = found.whole;
     }
     return entry;
 }

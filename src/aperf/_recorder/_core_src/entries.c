@@ -1,12 +1,22 @@
 #include "entries.h"
 
+#include <assert.h>
+#include <stdlib.h>
+
 #define FIRST_SIZE   64
-#define SLAB_ENTRIES 127 /* a slab has 4 KiB */
+#define SLAB_ENTRIES 126
+#define CACHE_LINE   64
 
 struct Slab {
-    Slab *next;
+    union {
+        Slab *next;
+        char padding[CACHE_LINE]; /* no entry lies across two cache lines */
+    };
     Entry entries[SLAB_ENTRIES];
 };
+
+static_assert(sizeof(Entry) == 32, "half a cache line");
+static_assert(sizeof(Slab) == 4096, "a page");
 
 int
 entries_init(Entries *entries)
@@ -26,7 +36,7 @@ entries_free(Entries *entries)
     while (entries->slabs != NULL) {
         Slab *slab = entries->slabs;
         entries->slabs = slab->next;
-        PyMem_Free(slab);
+        free(slab);
     }
     PyMem_Free(entries->table);
     *entries = (Entries){0};
@@ -66,11 +76,12 @@ grow(Entries *entries)
 static int
 add_slab(Entries *entries)
 {
-    Slab *slab = PyMem_Calloc(1, sizeof(Slab));
+    Slab *slab = aligned_alloc(CACHE_LINE, sizeof(Slab));
     if (slab == NULL) {
         PyErr_NoMemory();
         return -1;
     }
+    memset(slab, 0, sizeof(Slab));
     slab->next = entries->slabs;
     entries->slabs = slab;
     for (size_t i = SLAB_ENTRIES; i-- > 0;) {

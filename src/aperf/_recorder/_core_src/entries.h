@@ -22,7 +22,8 @@ typedef struct Entry {
     uint64_t id;        /* 0: free */
     int64_t since_ns;   /* when it was suspended, or born */
     uint32_t name_hash; /* of the name that was recorded */
-    uint32_t site : 30; /* where it is suspended, 0 while it runs or before it ran */
+    uint32_t site : 29; /* where it was suspended last, 0 before it ran */
+    uint32_t whole : 1; /* that site holds the whole await chain already */
     uint32_t first : 1; /* it has not run yet */
     uint32_t running : 1;
 } Entry;

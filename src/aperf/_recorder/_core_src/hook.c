@@ -129,6 +129,22 @@ canceller(Recorder *recorder)
     return flags == -1 && PyErr_Occurred() ? -1 : (int)(flags & 0xFFFF);
 }
 
+/* Finds the entry of a task that is being scheduled. */
+static inline Entry *
+find_entry(Recorder *recorder, Ring *ring, PyObject *task)
+{
+    /* Whoever yields schedules itself. With many tasks the table is out of the caches; its own
+     * entry is not. */
+    Entry *entry = (Entry *)ring->entry;
+    if (entry == NULL || entry->key != task || entry->id != ring->current) {
+        entry = entries_find(&recorder->entries, task);
+    }
+    if (UNLIKELY(entry == NULL || ring->pending.coroutine != NULL)) {
+        entry = recorder_entry_at_wake(recorder, ring, task);
+    }
+    return entry;
+}
+
 /* Returns what runs a task instead of its own callback. Takes over `task`. */
 static PyObject *
 watch_step(Recorder *recorder, Ring *ring, PyObject *task, PyObject *callback, uint64_t waker,
@@ -139,10 +155,7 @@ watch_step(Recorder *recorder, Ring *ring, PyObject *task, PyObject *callback, u
         int cancelled = asyncio_is_cancelled_future(&recorder->state->asyncio, call.args[1]);
         flags = cancelled > 0 ? canceller(recorder) : cancelled;
     }
-    Entry *entry = flags < 0 ? NULL : entries_find(&recorder->entries, task);
-    if (UNLIKELY((entry == NULL || ring->pending.coroutine != NULL) && flags >= 0)) {
-        entry = recorder_entry_at_wake(recorder, ring, task);
-    }
+    Entry *entry = flags < 0 ? NULL : find_entry(recorder, ring, task);
     if (entry == NULL) {
         Py_DECREF(task);
         return NULL;

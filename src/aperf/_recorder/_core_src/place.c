@@ -86,7 +86,7 @@ intern_chain(Sites *sites, const Chain *chain, int near, int far, PyTypeObject *
 }
 
 int64_t
-recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
+recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter, bool *whole)
 {
     Chain chain;
     chain_walk(&chain, coroutine);
@@ -100,6 +100,7 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter)
     /* The nearest frames tell what a library built from, say, an event; the user's tells the place,
      * or, where there is none, the outermost. */
     int far = user >= 0 && user < chain.length ? user : chain.length - 1;
+    *whole = chain.length <= NEAR + 1 && far == chain.length - 1;
     int hint = 0;
     if (user == 0 && chain.length > 0) {
         /* What a future's callbacks tell is read only where frames and type do not tell it. */
@@ -119,4 +120,25 @@ recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine)
     PyTypeObject *awaited = known == NULL ? NULL : known->awaited;
     return intern_chain(&recorder->sites, &chain, MAX_FRAMES, chain.length - 1, awaited,
                         hint | HINT_FULL);
+}
+
+int64_t
+recorder_whole_site(Recorder *recorder, uint32_t number)
+{
+    Sites *sites = &recorder->sites;
+    Site *site = sites_resolve(sites, number);
+    if (site == NULL) {
+        return 0;
+    }
+    Site *full = sites_resolve(sites, site->full);
+    if (LIKELY(full != NULL)) {
+        full->last_used = sites->epoch;
+        return full->number;
+    }
+    int64_t interned =
+        sites_intern(sites, site->frames, site->length, site->awaited, site->hint | HINT_FULL);
+    if (interned > 0) {
+        site->full = (uint32_t)interned;
+    }
+    return interned;
 }

@@ -86,11 +86,15 @@ recorder_write_slot(Recorder *recorder, Ring *ring, Slot slot)
 /* Returns what Cold.classify says of a code object; -1 with an exception set. */
 int recorder_code_bits(Recorder *recorder, PyObject *code);
 
-/* Returns the site at which a suspended task stands: the innermost frame and the user's. */
-int64_t recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter);
+/* Returns the site at which a suspended task stands: its innermost frames and the user's; and
+ * whether these are all that its await chain has. */
+int64_t recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter, bool *whole);
 
 /* Returns the site of a suspended task with its whole chain, the awaitable as seen at suspend. */
 int64_t recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine);
+
+/* The same without a walk, where the site holds the whole chain already; 0 if it cannot be told. */
+int64_t recorder_whole_site(Recorder *recorder, uint32_t site);
 
 /* birth.c: how tasks become known; -1 or NULL with an exception set */
 

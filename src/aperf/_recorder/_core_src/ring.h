@@ -27,8 +27,9 @@ typedef struct {
     uint64_t tail;
     uint64_t lost; /* since the last event that found room */
     uint64_t dropped;
-    uint64_t current; /* id of the task that runs on this thread, 0 for none */
-    uint64_t cause;   /* while no task runs: the task whose end made this callback run */
+    uint64_t current;  /* id of the task that runs on this thread, 0 for none */
+    const void *entry; /* of the task that ran last on this thread; see hook.c */
+    uint64_t cause;    /* while no task runs: the task whose end made this callback run */
     Pending pending;
     PyObject *thread; /* (identifier, name) */
     bool leaving;     /* the frames of a task are left one by one, innermost first; see monitor.c */

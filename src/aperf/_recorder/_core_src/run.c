@@ -5,10 +5,13 @@ run_place_fully(Run *run, PyObject *task, PyObject *coroutine)
 {
     Recorder *recorder = run->recorder;
     Entry *entry = run->entry;
-    coroutine =
-        coroutine == NULL ? asyncio_coro(&recorder->state->asyncio, task) : Py_NewRef(coroutine);
-    int64_t site = coroutine == NULL ? -1 : recorder_full_site(recorder, entry->site, coroutine);
-    Py_XDECREF(coroutine);
+    int64_t site = entry->whole ? recorder_whole_site(recorder, entry->site) : 0;
+    if (site == 0) {
+        coroutine = coroutine == NULL ? asyncio_coro(&recorder->state->asyncio, task)
+                                      : Py_NewRef(coroutine);
+        site = coroutine == NULL ? -1 : recorder_full_site(recorder, entry->site, coroutine);
+        Py_XDECREF(coroutine);
+    }
     if (site > 0) {
         entry->site = (uint32_t)site;
     }

@@ -37,6 +37,7 @@ run_enter(Run *run, PyObject *task, PyObject *coroutine)
     Entry *entry = run->entry;
     run->t_ns = clock_now(&run->recorder->clock);
     run->ring->current = entry->id;
+    run->ring->entry = entry;
     entry->running = true;
     /* After a long wait the whole chain is worth its price. */
     if (!entry->first && run->t_ns - entry->since_ns >= run->recorder->stack_min_ns) {
@@ -87,9 +88,11 @@ run_close(Run *run, PyObject *key, int64_t now, PyObject *coroutine, PyObject *w
         return 0;
     }
     uint64_t id = entry->id;
-    int64_t site = recorder_site_of(recorder, coroutine, waiter);
+    bool whole;
+    int64_t site = recorder_site_of(recorder, coroutine, waiter, &whole);
     if (LIKELY(site >= 0 && entry->id == id)) { /* asking about new code ran Python */
         entry->site = (uint32_t)site;
+        entry->whole = whole;
     }
     return site < 0 ? -1 : 0;
 }

@@ -46,6 +46,7 @@ typedef struct {
     PyTypeObject *awaited; /* or NULL */
     uint32_t number;
     uint32_t last_used; /* the epoch */
+    uint32_t full;      /* the same with HINT_FULL, once it was asked for; see place.c */
     int hint;
     int length;
     Frame frames[];
