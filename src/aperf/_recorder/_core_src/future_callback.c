@@ -3,7 +3,8 @@
 #include <stddef.h>
 
 typedef struct {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     Recorder *recorder;
     PyObject *callback;
     uint64_t cause;

@@ -5,18 +5,14 @@
  */
 #include "hook.h"
 #include "future_callback.h"
+#include "original.h"
 #include "step.h"
 
 #include <stddef.h>
 
-/* A method of the loop: a function of the loop, or what somebody put on the instance before us. */
 typedef struct {
-    PyObject *function;
-    bool is_bound;
-} Original;
-
-typedef struct {
-    PyObject_HEAD PyObject *weaklist;
+    PyObject_HEAD
+    PyObject *weaklist;
     Recorder *recorder;
     PyObject *loop; /* a weak reference */
     Original create_task;
@@ -25,77 +21,10 @@ typedef struct {
     bool has_plain_factory; /* get_task_factory() returns an attribute, which is faster to read */
 } Hook;
 
-/* The arguments of a call as vectorcall passes them. */
-typedef struct {
-    PyObject *const *args;
-    Py_ssize_t count; /* positional */
-    PyObject *kwnames;
-} Arguments;
-
-/* ------------------------------------------------------------------------------ calling the
- * original */
-
-#define SMALL_CALL 8
-
-/* Calls a method of the loop; the first positional argument, if there is one, is replaced. */
-static PyObject *
-call_original(Hook *self, const Original *original, PyObject *first, Arguments call)
-{
-    Py_ssize_t extra = original->is_bound ? 0 : 1;
-    Py_ssize_t total = call.count + (call.kwnames == NULL ? 0 : PyTuple_GET_SIZE(call.kwnames));
-    PyObject *small[SMALL_CALL + 2];
-    PyObject **stack = small;
-    if (total > SMALL_CALL) {
-        stack = PyMem_Malloc((size_t)(total + 2) * sizeof(PyObject *));
-        if (stack == NULL) {
-            return PyErr_NoMemory();
-        }
-    }
-    PyObject **to = stack + 1; /* stack[0] is the callee's, see PY_VECTORCALL_ARGUMENTS_OFFSET */
-    PyObject *loop = NULL;
-    PyObject *result = NULL;
-    if (extra) {
-        loop = weak_target(self->loop);
-        if (loop == NULL) {
-            PyErr_SetString(PyExc_ReferenceError, "the event loop is gone");
-            goto done;
-        }
-        *to++ = loop;
-    }
-    memcpy(to, call.args, (size_t)total * sizeof(PyObject *));
-    if (call.count > 0) {
-        to[0] = first;
-    }
-    result = PyObject_Vectorcall(original->function, stack + 1,
-                                 (size_t)(call.count + extra) | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                 call.kwnames);
-    Py_XDECREF(loop);
-
-done:
-    if (stack != small) {
-        PyMem_Free(stack);
-    }
-    return result;
-}
-
 static PyObject *
 pass_through(Hook *self, const Original *original, Arguments call)
 {
-    return call_original(self, original, call.count > 0 ? call.args[0] : NULL, call);
-}
-
-/* Returns an argument given by keyword, borrowed; NULL if it was not. */
-static PyObject *
-keyword(Arguments call, PyObject *name)
-{
-    Py_ssize_t count = call.kwnames == NULL ? 0 : PyTuple_GET_SIZE(call.kwnames);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *given = PyTuple_GET_ITEM(call.kwnames, i);
-        if (given == name || PyUnicode_Compare(given, name) == 0) {
-            return call.args[call.count + i];
-        }
-    }
-    return NULL;
+    return original_call(original, self->loop, NULL, call);
 }
 
 static bool
@@ -113,8 +42,7 @@ fault(Hook *self)
     }
 }
 
-/* ----------------------------------------------------------------------------------------
- * call_soon */
+/* ------------------------------------------------------------------------------------ call_soon */
 
 /* Says who cancels a task outside of any task, as a flag. */
 static int
@@ -199,20 +127,19 @@ hook_call_soon(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *
         fault(self);
         return pass_through(self, &self->call_soon, call);
     }
-    PyObject *handle = call_original(self, &self->call_soon, callback, call);
+    PyObject *handle = original_call(&self->call_soon, self->loop, callback, call);
     Py_DECREF(callback);
     return handle;
 }
 
-/* --------------------------------------------------------------------------------------
- * create_task */
+/* ---------------------------------------------------------------------------------- create_task */
 
 /* Says whether the task may run a step inside create_task; -1 with an exception set. */
 static int
 may_be_eager(Hook *self, Arguments call)
 {
     const Names *names = &self->recorder->state->names;
-    PyObject *eager_start = keyword(call, names->eager_start);
+    PyObject *eager_start = arguments_keyword(call, names->eager_start);
     int eager = eager_start == NULL ? 0 : PyObject_IsTrue(eager_start);
     if (eager != 0) {
         return eager;
@@ -242,7 +169,7 @@ prepare_birth(Hook *self, Ring *ring, PyObject *coroutine, Arguments call)
     Pending birth = {coroutine, ++recorder->ids, clock_now(&recorder->clock)};
     int eager = may_be_eager(self, call);
     if (eager > 0) {
-        PyObject *context = keyword(call, recorder->state->names.context);
+        PyObject *context = arguments_keyword(call, recorder->state->names.context);
         Text unknown = {.length = 0};
         if (recorder_birth(recorder, ring, birth.id, birth.t_ns, coroutine, creator, &unknown,
                            context, 0) < 0) {
@@ -284,7 +211,7 @@ create_watched(Hook *self, PyObject *coroutine, Arguments call)
         }
         return NULL;
     }
-    PyObject *context = keyword(call, recorder->state->names.context);
+    PyObject *context = arguments_keyword(call, recorder->state->names.context);
     if (recorder_born(recorder, ring, task, coroutine, birth.id, birth.t_ns, eager > 0, context) <
         0) {
         fault(self);
@@ -299,7 +226,8 @@ hook_create_task(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject
     Arguments call = {args, nargs, kwnames};
     PyObject *coroutine = NULL;
     if (is_armed(self)) {
-        coroutine = nargs > 0 ? args[0] : keyword(call, self->recorder->state->names.coro);
+        coroutine =
+            nargs > 0 ? args[0] : arguments_keyword(call, self->recorder->state->names.coro);
     }
     if (coroutine == NULL) {
         return pass_through(self, &self->create_task, call);
@@ -319,44 +247,6 @@ hook_adopt(PyObject *op, PyObject *task)
 }
 
 /* ------------------------------------------------------------------------------------- lifetime */
-
-/* Returns a function bound to the loop; other objects as they are. */
-static PyObject *
-bind(PyObject *function, PyObject *loop)
-{
-    descrgetfunc get = Py_TYPE(function)->tp_descr_get;
-    return get == NULL ? Py_NewRef(function) : get(function, loop, (PyObject *)Py_TYPE(loop));
-}
-
-/* What somebody put on the instance before us counts; else the method of the type, unbound.
- *
- * Without a look into `__dict__`: it would be made only then, and all that the loop does be slower
- * from there on (3.11 and 3.12: 300 ns for each step of a task). */
-static int
-find_original(PyObject *loop, PyObject *name, Original *original)
-{
-    int is_own = -1;
-    PyObject *bound = NULL;
-    PyObject *previous = PyObject_GetAttr(loop, name);
-    original->function = PyObject_GetAttr((PyObject *)Py_TYPE(loop), name);
-    if (previous == NULL || original->function == NULL) {
-        goto done;
-    }
-    bound = bind(original->function, loop);
-    if (bound == NULL) {
-        goto done;
-    }
-    is_own = PyObject_RichCompareBool(previous, bound, Py_EQ);
-    if (is_own == 0) {
-        Py_SETREF(original->function, Py_NewRef(previous));
-        original->is_bound = true;
-    }
-
-done:
-    Py_XDECREF(bound);
-    Py_XDECREF(previous);
-    return is_own < 0 ? -1 : 0;
-}
 
 /* Says whether a loop keeps its task factory as asyncio's own do; -1 with an exception set. */
 static int
@@ -384,8 +274,8 @@ hook_new(Recorder *recorder, PyObject *loop)
     int plain = has_plain_factory(recorder->state, loop);
     self->has_plain_factory = plain > 0;
     if (self->loop == NULL || plain < 0 ||
-        find_original(loop, names->create_task, &self->create_task) < 0 ||
-        find_original(loop, names->call_soon, &self->call_soon) < 0) {
+        original_find(&self->create_task, loop, names->create_task) < 0 ||
+        original_find(&self->call_soon, loop, names->call_soon) < 0) {
         Py_DECREF(self);
         return NULL;
     }

@@ -14,7 +14,8 @@
 #    define CROWDED 1024
 
 typedef struct {
-    PyObject_HEAD Recorder *recorder;
+    PyObject_HEAD
+    Recorder *recorder;
     PyObject *disable; /* sys.monitoring.DISABLE */
     uint64_t seq;
     size_t limit;

@@ -13,7 +13,8 @@
 #include "text.h"
 
 typedef struct {
-    PyObject_HEAD PyObject *module; /* kept until the very end: it owns the state */
+    PyObject_HEAD
+    PyObject *module; /* kept until the very end: it owns the state */
     ModuleState *state;
     PyObject *cold;     /* answers rare questions; see ../_cold.py */
     PyObject *span_var; /* the ContextVar of user spans, or NULL */

@@ -5,7 +5,8 @@
 
 /* Runs one step of a task in place of the original callback, and records it. */
 typedef struct {
-    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
     Recorder *recorder;
     PyObject *callback;
     PyObject *task;

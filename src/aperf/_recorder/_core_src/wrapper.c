@@ -6,7 +6,8 @@
 #include <string.h>
 
 typedef struct {
-    PyObject_HEAD PyObject *weaklist;
+    PyObject_HEAD
+    PyObject *weaklist;
     Recorder *recorder;
     PyObject *coroutine; /* the one inside */
     PyObject *name;
@@ -159,8 +160,7 @@ wrapper_close(PyObject *op, PyObject *Py_UNUSED(ignored))
     return PyObject_CallMethodNoArgs(self->coroutine, self->recorder->state->names.close);
 }
 
-/* ------------------------------------------------------------------------------------- its
- * identity */
+/* --------------------------------------------------------------------------------- its identity */
 
 static PyObject *
 wrapper_named(PyObject *op, PyObject *name)
