@@ -132,9 +132,18 @@ class Runtime:
                 self.recorder.fault()
 
 
+class _ExporterLoop(asyncio.SelectorEventLoop):
+    """The exporter thread's loop, of a class of its own.
+
+    Instances of a class share the layout of their attributes, which has little room. Were this one
+    to take part in the program's loops' layout, the hook's attributes might no longer fit in, and
+    each step of the program's tasks would cost a fifth more.
+    """
+
+
 def _run_unwatched(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     with exempt():
-        loop = asyncio.SelectorEventLoop()
+        loop = _ExporterLoop()
     # With PYTHONASYNCIODEBUG it would complain of every round that takes longer than 100 ms.
     loop.set_debug(False)
     try:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from aperf._recorder import BirthFlag, Kind, StepFlag
 from aperf._recorder._layout import PAIR
 
+from ._own import own_attribute
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,7 +34,7 @@ def watch_executor(
         span_var: holds the open user span, which the job inherits.
     """
     reference = weakref.ref(loop)
-    before = vars(loop).get("run_in_executor")
+    before = own_attribute(loop, "run_in_executor")
     original = type(loop).run_in_executor
 
     def run_in_executor(executor: Any, func: Any, *args: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aperf._errors import InstrumentationError
 
+from ._own import has_room, own_attribute
 from .executor import watch_executor
 
 if TYPE_CHECKING:
@@ -33,20 +34,18 @@ class _Instrument:
         self.wanted_by: set[int] = set()
 
     def put(self, loop: Any, name: str, ours: Any) -> None:
-        own = vars(loop)
-        self.installed[name] = (ours, own.get(name))
-        own[name] = ours
+        self.installed[name] = (ours, own_attribute(loop, name))
+        setattr(loop, name, ours)
 
     def remove(self, loop: Any) -> None:
         self.hook.armed = False
-        own = vars(loop)
         for name, (ours, before) in self.installed.items():
-            if own.get(name) is not ours:
+            if getattr(loop, name) is not ours:
                 continue  # somebody has put something over it, which calls ours
             if before is None:
-                del own[name]
+                delattr(loop, name)
             else:
-                own[name] = before
+                setattr(loop, name, before)
 
 
 class Loops:
@@ -70,7 +69,7 @@ class Loops:
         Raises:
             InstrumentationError: the loop's methods cannot be shadowed.
         """
-        if not hasattr(loop, "__dict__"):
+        if not has_room(loop):
             raise InstrumentationError(
                 f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot"
                 " be watched from outside; use loop.set_task_factory(aperf.task_factory())"
