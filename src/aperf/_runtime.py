@@ -83,7 +83,7 @@ class Runtime:
         self._watching_all: list[Attachment] = []
 
     def _half_full(self) -> None:
-        self.pipeline.wake()
+        self.pipeline.relieve()
 
     def start(self) -> None:
         """Begin to record."""

@@ -148,19 +148,56 @@ def test_pauses_are_cut_by_a_flush(monkeypatch: pytest.MonkeyPatch) -> None:
         assert 32_000 == sink.slots
 
 
-def test_pauses_are_cut_when_rings_fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A paced round does not rest while the rings fill: it empties them, and hurries."""
+def test_pauses_are_cut_when_much_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paced round does not rest while rings fill up."""
     monkeypatch.setattr(_pipeline, "PAUSE_S", 0.05)
     monkeypatch.setattr(_pipeline, "SLICE_NS", 0)
     source, sink = Source(), Sink()
-    with running(source) as pipeline:
+    with running(source, ring_slots=1 << 16) as pipeline:
         pipeline.add(sink)
-        source.write(500)
+        source.write(32_000)  # 50 s of pauses
         pipeline.wake()
         until(lambda: sink.slots, "the begin of the round")
-        source.write(512)
-        until(lambda: not source.waiting, "the rings to be emptied")
-        until(lambda: 1_012 == sink.slots, "all of it")
+        source.write(32_000)
+        pipeline.relieve()
+        until(lambda: 30_000 < sink.slots, "what is more than half a ring")
+        assert pipeline.flush(sink, 20).result(20)
+
+
+def test_half_full_ring_is_emptied_where_it_fills() -> None:
+    """Room for more does not depend on when the exporter thread gets its turn."""
+    source, sink = Source(), Sink()
+    with running(source) as pipeline:
+        pipeline.add(sink)
+        with pipeline._lock:  # nothing is assembled
+            for _ in range(3):
+                source.write(600)
+                pipeline.relieve()
+                assert 0 == source.used()
+        assert pipeline.flush(sink, 20).result(20)
+        assert 1_800 == sink.slots
+
+
+def test_whoever_fills_a_ring_waits_for_nobody() -> None:
+    """While another thread empties the rings, their writer goes on."""
+    source, sink = Source(), Sink()
+    with running(source) as pipeline:
+        pipeline.add(sink)
+        with pipeline._taking:
+            writer = threading.Thread(target=pipeline.relieve)
+            writer.start()
+            writer.join(20)
+            assert not writer.is_alive()
+
+
+def test_fault_in_emptying_is_counted() -> None:
+    """The loop's thread never sees an error of ours."""
+    source, sink = Source(), Sink()
+    with running(source) as pipeline:
+        pipeline.add(sink)
+        source.error = RuntimeError("a fault")
+        pipeline.relieve()
+        assert 1 == pipeline._faults
 
 
 def test_backlog_is_bounded() -> None:
@@ -169,10 +206,12 @@ def test_backlog_is_bounded() -> None:
     with running(source) as pipeline:
         pipeline.add(sink)
         with pipeline._lock:  # nothing is assembled
+            pipeline.wake()
+            until(lambda: 2 == source.drains, "the begin of the round")
             for _ in range(20):
                 source.write(1_024)
-                pipeline._breathe(0)
-        assert 16 <= len(source.waiting)
+                pipeline.relieve()
+            assert 16 <= len(source.waiting)
         assert pipeline.flush(sink, 20).result(20)
         assert 20 * 1_024 == sink.slots
 

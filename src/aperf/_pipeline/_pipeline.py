@@ -10,8 +10,8 @@ the copying.
 A round assembles the backlog in slices of `SLICE_NS` with pauses between them: a thread that
 computes in Python without a pause would hold the GIL for 5 ms at a time and multiply the latency of
 the user's loop. Pauses are left out when somebody waits for a delivery, and when there is more to
-do than half a ring. Rings that fill up during a round are emptied into the backlog, which is
-quicker than assembling: so a burst of several rings is not lost.
+do than half a ring. A ring that is half full is emptied into the backlog by the thread that filled
+it, since the exporter thread may wait long for the GIL: so a burst of several rings is not lost.
 
 Nothing that a sink or its exporters do ends the thread, and no lock is held while an exporter
 works: it may block for as long as it likes, and then costs the delivery, not the program.
@@ -121,6 +121,7 @@ class Pipeline:
         #: Reentrant, since a signal's handler may end a session wherever it interrupts its thread.
         self._taking = threading.RLock()
         self._sinks: tuple[Sink, ...] = ()
+        self._draining = False
         self._backlog: deque[_Taken] = deque()
         self._requests: list[_Request] = []
         #: Held while records are assembled, a slice at a time: whoever holds it may read sinks.
@@ -145,13 +146,30 @@ class Pipeline:
         self._ready.wait(5)
 
     def wake(self) -> None:
-        """Have the rings drained soon. Called on the user's loop: never blocks, never raises."""
+        """Have the rings drained soon. Never blocks, never raises."""
         loop, wake = self._loop, self._wake
         if loop is not None and wake is not None:
             try:
                 loop.call_soon_threadsafe(wake.set)
             except RuntimeError:
                 pass  # the thread has ended: nobody is to be woken
+
+    def relieve(self) -> None:
+        """Empty the rings, one of which is half full. On the user's loop: never blocks or raises.
+
+        The copying holds the GIL on either thread, so it costs the loop the same here. To leave it
+        to the exporter thread would lose records: a loop of short iterations lets go of the GIL
+        often and is back before another thread has woken up, for hundreds of milliseconds.
+        """
+        if self._taking.acquire(blocking=False):
+            try:
+                if not (self._ended or self._draining) and self._waiting() < self._most_slots:
+                    self._take()
+            except Exception:
+                self._faults += 1
+            finally:
+                self._taking.release()
+        self.wake()
 
     def add(self, sink: Sink) -> None:
         """Let a sink have all records from now on; earlier ones go to the others only."""
@@ -179,10 +197,18 @@ class Pipeline:
 
     def _take(self, joining: Sink | None = None) -> None:
         with self._taking:
-            chunks = self._source.drain(1 << 62)
-            slots = sum(len(data) for _, data in chunks) // SLOT
-            if slots or joining is not None:
-                self._backlog.append(_Taken(chunks, slots, self._sinks, joining))
+            self._draining = True  # seen by what runs in between on this thread, like a finalizer
+            try:
+                chunks = self._source.drain(1 << 62)
+                slots = sum(len(data) for _, data in chunks) // SLOT
+                if slots or joining is not None:
+                    self._backlog.append(_Taken(chunks, slots, self._sinks, joining))
+            finally:
+                self._draining = False
+
+    def _waiting(self) -> int:
+        """Slots in the backlog. Counted in a copy, which others may add to meanwhile."""
+        return sum(taken.slots for taken in list(self._backlog))
 
     def _request(
         self, sink: Sink, timeout_s: float, end: tuple[int, list[Live]] | None
@@ -281,7 +307,10 @@ class Pipeline:
         """Take what the rings hold, assemble the backlog, hand the spans on."""
         self._take()
         for _ in range(len(self._backlog)):  # what comes during the round is for the next one
-            self._assemble(self._backlog.popleft(), deadline_ns)
+            try:
+                self._assemble(self._backlog[0], deadline_ns)
+            finally:
+                self._backlog.popleft()
         for sink in self._sinks:
             sink.deliver(deadline_ns)
         self._sweep()
@@ -296,7 +325,7 @@ class Pipeline:
             for sink in taken.sinks:
                 if sink.is_full:
                     sink.deliver(deadline_ns)
-            self._breathe(taken.slots)
+            self._breathe()
         if taken.joining is not None and taken.sinks:
             with self._lock:
                 taken.joining.adopt(taken.sinks[-1])
@@ -312,14 +341,9 @@ class Pipeline:
                     return True
         return False
 
-    def _breathe(self, slots: int) -> None:
+    def _breathe(self) -> None:
         """Between two slices: let others run, unless somebody waits or too much is to be done."""
-        # A copy of the backlog, which others may add to meanwhile.
-        backlog = slots + sum(taken.slots for taken in list(self._backlog))
-        used = self._source.used()
-        if used >= self._hurry_slots and backlog < self._most_slots:
-            self._take()
-        elif not self._requests and used + backlog < self._hurry_slots:
+        if not self._requests and self._source.used() + self._waiting() < self._hurry_slots:
             time.sleep(PAUSE_S)
 
     def _sweep(self) -> None:
