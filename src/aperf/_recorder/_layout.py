@@ -32,6 +32,28 @@ By kind:
   then in its parent; where it is in another one, that is named again (0: in none).
 * LOST: a = number of events that found the ring full since the last one that did not.
 
+While somebody wants to see coroutines nested in each other (`Recorder.nesting`):
+
+* CHAIN, a task is suspended (its STEP precedes): ref = site of the whole await chain, a = task, b =
+  how many of the outermost coroutines were suspended in the chain before as well.
+
+What profilers show and spans do not (`aperf._events`, `aperf._instrument.locks`):
+
+* PLOT, a value: ref = name, flags = a set of `PlotFlag`, a = the value (signed, or a double).
+* MESSAGE: a = task (0: the thread), flags = severity 0 … 5 and a set of `MessageFlag`, b = colour
+  0xRRGGBB; slot 2 …: text in UTF-8. With MORE it goes on in the ring's next MESSAGE.
+* FRAME: ref = name of the set (0: the default one), flags = a `FrameOp`.
+* IMAGE, a picture of the frame that the last mark of the default set ended: a = number of the
+  picture (`Cold.pictures`).
+* LOCK: a = number of the lock, b = task, else thread identifier (OF_THREAD), flags = a `LockOp` and
+  a set of `LockFlag`; ref = name (ANNOUNCE), else site.
+* MEMORY: ref = name of the pool (0: none), flags = a `MemoryOp`, a = address, b = size; slot 2
+  (ALLOCATE): site of the allocation, 0 for none.
+* GPU: a = number of the context, flags = a `GpuOp`, then by operation: CONTEXT ref = name, b = time
+  of the device, slot 2: ns per tick (double), kind; BEGIN ref = name, b = query, slot 2: site;
+  END b = query; TIME b = query, slot 2: time of the device; CALIBRATE b = time of the device.
+* SAMPLE: ref = site of the stack of a running thread, a = thread identifier.
+
 Owners of user spans are tasks or, outside of them, threads, with numbers from the same counter.
 Number 0 is the task's own span: EVENT and ATTRIBUTE may name it. OPEN's parent (0, 0) is none. It
 belongs to another owner only where a thread or a callback inherited the context of a task. An EVENT
@@ -60,8 +82,15 @@ __all__ = (
     "BirthFlag",
     "CallFlag",
     "CloseFlag",
+    "FrameOp",
+    "GpuOp",
     "Hint",
     "Kind",
+    "LockFlag",
+    "LockOp",
+    "MemoryOp",
+    "MessageFlag",
+    "PlotFlag",
     "StepFlag",
     "Value",
 )
@@ -102,6 +131,15 @@ class Kind(enum.IntEnum):
     CALL = 13
     LOST = 14
     IN_CALL = 15
+    CHAIN = 16
+    PLOT = 17
+    MESSAGE = 18
+    FRAME = 19
+    IMAGE = 20
+    LOCK = 21
+    MEMORY = 22
+    GPU = 23
+    SAMPLE = 24
 
 
 #: Kinds that may use the last eighth of the ring: without them the others could not be understood.
@@ -154,6 +192,64 @@ class Hint(enum.IntFlag):
     FULL = 1  #: the whole await chain, not just innermost and user's frame
     SHIELD = 2  #: the future awaited carries the callback of asyncio.shield
     EXECUTOR = 4  #: … the callback of asyncio.wrap_future
+
+
+class PlotFlag(enum.IntFlag):
+    """What a plot shows, and the type of the value."""
+
+    FLOAT = 1
+    MEMORY = 2  #: bytes
+    PERCENTAGE = 4
+
+
+class MessageFlag(enum.IntFlag):
+    """Facts of a message, beside its severity in the lowest four bits."""
+
+    COLORED = 16
+    MORE = 32  #: the text goes on
+
+
+class FrameOp(enum.IntEnum):
+    """What happens to a set of frames."""
+
+    MARK = 0  #: a frame ends, the next one begins
+    BEGIN = 1
+    END = 2
+
+
+class LockOp(enum.IntEnum):
+    """What happens to a lock, in the lowest four bits of the flags."""
+
+    ANNOUNCE = 0
+    WAIT = 1
+    OBTAIN = 2
+    RELEASE = 3
+    GIVE_UP = 4  #: the wait ended without the lock
+    TERMINATE = 5
+
+
+class LockFlag(enum.IntFlag):
+    """Facts of an event of a lock."""
+
+    SHARED = 16  #: several may hold it (semaphores, queues)
+    OF_THREAD = 32  #: b is the identifier of a thread, not a task
+
+
+class MemoryOp(enum.IntEnum):
+    """What happens to memory."""
+
+    ALLOCATE = 0
+    FREE = 1
+
+
+class GpuOp(enum.IntEnum):
+    """What happens on a device."""
+
+    CONTEXT = 0
+    BEGIN = 1
+    END = 2
+    TIME = 3
+    CALIBRATE = 4
 
 
 class Value(enum.IntEnum):

@@ -1,6 +1,7 @@
 """The nouns of aperf: frozen values without I/O, clocks or threads."""
 
 from ._batch import WIDTH, Column, Detail, Flag, Span, SpanBatch, Template, ThreadInfo
+from ._chunk import Chunk, RecordTables, Site
 from ._exporter import Exporter, ExporterStatistics, ExportResult, SessionInfo
 from ._span import Attributes, AttributeValue, Category, Event, Link, SpanContext, StatusCode
 from ._statistics import (
@@ -24,6 +25,7 @@ __all__ = (
     "Attributes",
     "AwaitSite",
     "Category",
+    "Chunk",
     "Column",
     "CoroutineTotals",
     "Detail",
@@ -36,7 +38,9 @@ __all__ = (
     "Flag",
     "Link",
     "LongStep",
+    "RecordTables",
     "SessionInfo",
+    "Site",
     "Span",
     "SpanBatch",
     "SpanContext",
