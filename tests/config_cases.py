@@ -45,6 +45,13 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "TRACY_ENABLED": (YES_AND_NO, NEITHER),
     "TRACY_PORT": ([("1", 1), ("65535", 65535)], ["0", "65536", "tracy"]),
     "TRACY_BIND": ([("0.0.0.0", "0.0.0.0"), ("::1", "::1")], []),
+    "APERF_TRACY_ANNOUNCE": (
+        [("loopback", "loopback"), ("network", "network"), ("none", "none")],
+        ["true", "lan"],
+    ),
+    "APERF_TRACY_HISTORY_S": ([("0", 0), ("2.5", 2_500_000_000)], ["-1", "soon"]),
+    "APERF_TRACY_HISTORY_MB": ([("1", 1 << 20), ("1024", 1 << 30)], ["0", "1025", "x"]),
+    "APERF_TRACY_SOURCES": (YES_AND_NO, NEITHER),
     "OTEL_TRACES_SAMPLER": (
         [("always_off", "always_off"), ("TraceIdRatio", "traceidratio")],
         ["sometimes", "jaeger_remote"],

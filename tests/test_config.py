@@ -432,11 +432,18 @@ def test_switches(text: str, expected: bool) -> None:
     assert expected == pure_python({"APERF_PURE_PYTHON": text})
 
 
+@pytest.mark.parametrize(("text", "expected"), YES_AND_NO)
+def test_tracy_alone_is_enough(text: str, expected: bool) -> None:
+    """A viewer can be listened for without any other telemetry."""
+    assert expected == telemetry_enabled({"TELEMETRY_ENABLED": "false", "TRACY_ENABLED": text})
+
+
 @pytest.mark.parametrize("text", NEITHER)
-def test_bad_switches(text: str) -> None:
+@pytest.mark.parametrize("name", ["TELEMETRY_ENABLED", "TRACY_ENABLED"])
+def test_bad_switches(name: str, text: str) -> None:
     """A bad main switch is an error; a bad choice of the core must not fail an import."""
-    with pytest.raises(ConfigurationError, match=r"^TELEMETRY_ENABLED: "):
-        telemetry_enabled({"TELEMETRY_ENABLED": text})
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        telemetry_enabled({"TELEMETRY_ENABLED": "yes", name: text})
     assert not pure_python({"APERF_PURE_PYTHON": text})
 
 

@@ -23,6 +23,7 @@ from ._instrument.all_loops import AllLoops, exempt
 from ._instrument.loop import Loops, on_loop_thread
 from ._instrument.monitoring import EveryAwait
 from ._pipeline import Assembler, Pipeline, Rules, Sink, Tables
+from ._profiling import Profiling, Records
 from ._recorder import SLOT, Cold, Recorder
 from ._spans import SPAN_VAR, activate, deactivate, open_span
 from .model import Exporter, SessionInfo, TimeAnchor
@@ -72,6 +73,8 @@ class Runtime:
         )
         self.loops = Loops(self.recorder, SPAN_VAR)
         self.awaits = EveryAwait(self.recorder)
+        self.profiling = Profiling(self.recorder)
+        self.records = Records(self.recorder)
         self.pipeline = Pipeline(
             self.recorder,
             interval_ns=settings.export_interval_ns,
@@ -102,6 +105,7 @@ class Runtime:
         self.pipeline.forget()
         self.loops.forget()
         self.awaits.forget()
+        self.profiling.forget()
         for attachment in self.attachments:
             self.unwatch_all(attachment)
             attachment.abandon()
@@ -230,6 +234,7 @@ class Attachment:
         runtime = self.runtime
         runtime.unwatch_all(self)
         runtime.awaits.uninstall(self.key)
+        runtime.profiling.end(self.key)
         runtime.loops.uninstall_all(self.key)
         runtime.attachments.remove(self)
         closed = runtime.pipeline.close(self.sink, self.timeout_s)
@@ -301,6 +306,8 @@ def attach(
             runtime.start()
         attachment = Attachment(runtime, sink, settings.shutdown_timeout_ns / 1e9)
         runtime.attachments.append(attachment)
+        if sink.takes_records:
+            runtime.profiling.begin(attachment.key)
         return attachment
 
 
@@ -340,7 +347,7 @@ def _sink(
         rules,
         rows=any(getattr(exporter, "needs_rows", True) for exporter in exporters),
     )
-    return Sink(assembler, exporters, info)
+    return Sink(assembler, exporters, info, runtime.records)
 
 
 def _retire(runtime: Runtime) -> None:

@@ -50,7 +50,11 @@ class Session:
     ) -> None:
         check_arguments(enabled, service_name, exporters, loops, awaits)
         self._enabled = enabled
-        self._given: dict[str, Any] = {"service_name": service_name, "awaits": awaits}
+        self._given: dict[str, Any] = {
+            "enabled": enabled,
+            "service_name": service_name,
+            "awaits": awaits,
+        }
         self._exporters = exporters
         self._loops = loops
         self._handle_signals = handle_signals
@@ -188,11 +192,11 @@ class Session:
 
     def _read(self) -> Settings | None:
         """Return the settings, None if the session is to stay off."""
-        if self._settings is not None:
-            enabled = self._settings.enabled if self._enabled is None else self._enabled
-            return with_arguments(self._settings, self._given) if enabled else None
         if self._enabled is False:
             return None
+        if self._settings is not None:
+            settings = with_arguments(self._settings, self._given)
+            return settings if settings.enabled or settings.tracy_enabled else None
         try:
             if self._enabled is None and not telemetry_enabled():
                 return None
@@ -343,10 +347,12 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
     from . import exporters
 
     found: list[Exporter] = []
-    if settings.otlp is not None:
+    if settings.enabled and settings.otlp is not None:
         found.append(exporters.OtlpExporter.from_settings(settings.otlp))
-    if settings.summary != "none" and (summary or not found):
+    if settings.enabled and settings.summary != "none" and (summary or not found):
         found.append(exporters.SummaryExporter(settings.summary, settings.summary_file))
+    if settings.tracy_enabled:
+        found.append(exporters.TracyExporter.from_settings(settings))
     return found
 
 
@@ -363,7 +369,8 @@ def session(
     """Return a session, to be used with ``async with`` or ``with``.
 
     Args:
-        enabled: whether it watches; None leaves it to ``TELEMETRY_ENABLED``.
+        enabled: whether it watches; None leaves it to ``TELEMETRY_ENABLED`` and
+            ``TRACY_ENABLED``.
         service_name: the program's name in OpenTelemetry's terms.
         exporters: destinations; None for those that the environment asks for, else the summary; an
             empty list records and counts, and delivers nowhere.

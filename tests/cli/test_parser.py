@@ -44,7 +44,13 @@ def exit_code(words: Sequence[str]) -> object:
 def test_options_end_at_program(words: list[str], ours: dict[str, str], program: list[str]) -> None:
     """What follows the script or module is the program's, however it looks."""
     options = vars(parse(["run", *words]))
-    nothing = {"otlp": None, "summary": None, "summary_file": None, "awaits": None}
+    nothing: dict[str, object] = {
+        "otlp": None,
+        "summary": None,
+        "summary_file": None,
+        "awaits": None,
+    }
+    nothing["tracy"] = False
     expected = {**nothing, "loop": "asyncio", **ours, "program": program, "command": "run"}
     assert expected == options
 

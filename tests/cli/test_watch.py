@@ -47,10 +47,10 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSession]:
 
 def test_arguments(session: FakeSession) -> None:
     """The session is told to watch all loops, and to print the summary beside what is set."""
-    settings = Settings(service_name="shop", otlp=OtlpSettings())
+    settings = Settings(enabled=True, service_name="shop", otlp=OtlpSettings())
     with Watch(settings):
         exporters = session.arguments.pop("exporters")
-        assert {"enabled": True, "loops": "all", "settings": settings} == session.arguments
+        assert {"loops": "all", "settings": settings} == session.arguments
     assert ["OtlpExporter", "SummaryExporter"] == [type(each).__name__ for each in exporters]
     assert 1 == session.ended
 

@@ -58,7 +58,8 @@ def doctor(*, as_json: bool) -> int:
         print()
         print_settings(reading.settings)
         print()
-        _print_destinations(found, enabled=reading.settings.enabled)
+        settings = reading.settings
+        _print_destinations(found, enabled=settings.enabled or settings.tracy_enabled)
     return 0 if healthy else 1
 
 

@@ -31,6 +31,7 @@ examples:
   aperf run app.py --verbose
   aperf run --summary json --summary-file summary.json app.py
   aperf run --otlp http://localhost:4317 --loop uvloop -m package.server
+  aperf run --tracy app.py
 
 Options win over the environment; `aperf config` shows every variable. With
 TELEMETRY_ENABLED=false in the environment the program runs unwatched.
@@ -118,6 +119,9 @@ def _add_run_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--summary-file", metavar="PATH", help="write the summary there, not to stderr"
+    )
+    run.add_argument(
+        "--tracy", action="store_true", help="let a Tracy viewer connect (TRACY_PORT, or 8086)"
     )
     run.add_argument(
         "--loop", metavar="LOOP", default="asyncio", help="asyncio (default) or uvloop"

@@ -19,13 +19,14 @@ __all__ = ("Destination", "destinations")
 _TIMEOUT_S = 1.0
 _GRPC_PORT = 4317  # what OpenTelemetry registered
 _WELL = {"reachable", "not tried", "writable"}
+_TRACY_PORTS = 20  # so many are tried
 _HTTP_PORT = 4318  # of the other OTLP, and easily mixed up
 
 
 class Destination(NamedTuple):
     """Something that a session delivers to."""
 
-    kind: str  #: "otlp" or "summary"
+    kind: str  #: "otlp", "tracy" or "summary"
     target: str
     state: str  #: "reachable", "not tried", "writable", or what is wrong
     ok: bool
@@ -41,10 +42,33 @@ def _destinations(settings: Settings) -> Iterator[Destination]:
         target = public_endpoint(settings.otlp.endpoint)
         state = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
         yield Destination("otlp", target, state + _hint(target), state in _WELL)
+    if settings.tracy_enabled:
+        yield _tracy(settings)
     if settings.summary != "none":
         target = settings.summary_file or "stderr"
         state = _write(target) if settings.summary_file else "writable"
         yield Destination("summary", target, state, state in _WELL)
+
+
+def _tracy(settings: Settings) -> Destination:
+    """Say where a viewer would find the next program that is run with these settings."""
+    address, first = settings.tracy_bind, settings.tracy_port
+    for port in range(first, min(first + _TRACY_PORTS, 65_536)):
+        if _can_bind(address, port):
+            hint = "" if port == first else f" ({first} is taken)"
+            return Destination("tracy", f"{address}:{port}", f"free{hint}", ok=True)
+    return Destination("tracy", f"{address}:{first}", "cannot listen there", ok=False)
+
+
+def _can_bind(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, port))
+        except OSError:
+            return False
+    return True
 
 
 def _missing_file(otlp: OtlpSettings) -> str:

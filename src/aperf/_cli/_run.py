@@ -54,6 +54,8 @@ def _read(options: argparse.Namespace) -> Settings:
             problems.append(complaint(option, value, accepted))
         else:
             overrides[field] = value
+    if options.tracy:
+        overrides["tracy_enabled"] = True
     if options.loop not in {"asyncio", "uvloop"}:
         problems.append(complaint("--loop", options.loop, "asyncio or uvloop"))
     elif options.loop == "uvloop":
@@ -92,17 +94,22 @@ def _load(words: Sequence[str]) -> Program | Ending:
 
 
 def _watch(settings: Settings, program: Program) -> AbstractContextManager[None]:
-    if settings.sources["enabled"] == "TELEMETRY_ENABLED" and not settings.enabled:
+    sources, refused = dict(settings.sources), False
+    if sources["enabled"] == "TELEMETRY_ENABLED":
+        refused = not settings.enabled
+    else:
+        sources["enabled"] = "argument"
+    if refused and not settings.tracy_enabled:
         print("aperf: TELEMETRY_ENABLED is false: the program runs unwatched", file=sys.stderr)
         return nullcontext()
     from ._watch import Watch
 
-    named = settings.sources["service_name"] != "default"
+    named = sources["service_name"] != "default"
     return Watch(
         replace(
             settings,
-            enabled=True,
+            enabled=not refused,
             service_name=settings.service_name if named else program.name,
-            sources=MappingProxyType({**settings.sources, "enabled": "argument"}),
+            sources=MappingProxyType(sources),
         )
     )

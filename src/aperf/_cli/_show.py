@@ -25,6 +25,8 @@ _UNITS = {
     "ring_bytes": (1 << 20, "MiB"),
     "export_interval_ns": (10**6, "ms"),
     "shutdown_timeout_ns": (10**9, "s"),
+    "tracy_history_ns": (10**9, "s"),
+    "tracy_history_bytes": (1 << 20, "MiB"),
     "otlp.timeout_s": (1, "s"),
 }
 _OTLP_VARIABLES = "OTEL_EXPORTER_OTLP_"

@@ -31,9 +31,7 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         exporters = default_exporters(settings, summary=True)
-        self._session = aperf.session(
-            enabled=True, exporters=exporters, loops="all", settings=settings
-        )
+        self._session = aperf.session(exporters=exporters, loops="all", settings=settings)
         self._patience_s = settings.shutdown_timeout_ns / 1e9 + _GRACE_S
         self._process = os.getpid()
         self._ending = False

@@ -69,6 +69,10 @@ class Settings:
     tracy_enabled: bool = False
     tracy_port: int = 8086
     tracy_bind: str = "127.0.0.1"
+    tracy_announce: Literal["loopback", "network", "none"] = "loopback"
+    tracy_history_ns: int = 10 * 10**9
+    tracy_history_bytes: int = 32 << 20
+    tracy_sources: bool = False
     # Two settings are equal when they say the same, whoever said it.
     sources: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False

@@ -36,20 +36,27 @@ def complaint(name: str, value: object, accepted: str) -> str:
 
 
 def telemetry_enabled(environ: Mapping[str, str] | None = None) -> bool:
-    """Say whether ``TELEMETRY_ENABLED`` turns the tracker on, without reading anything else.
+    """Say whether the tracker is to be on, without reading anything else.
+
+    ``TELEMETRY_ENABLED`` asks for it, and so does ``TRACY_ENABLED`` on its own.
 
     Args:
         environ: the variables; those of the process by default.
 
     Raises:
-        ConfigurationError: the variable is set to something that is neither yes nor no.
+        ConfigurationError: one of them is set to something that is neither yes nor no.
     """
-    value = (os.environ if environ is None else environ).get("TELEMETRY_ENABLED", "").strip()
+    variables = os.environ if environ is None else environ
+    return any([_is_on(variables, name) for name in ("TELEMETRY_ENABLED", "TRACY_ENABLED")])
+
+
+def _is_on(variables: Mapping[str, str], name: str) -> bool:
+    value = variables.get(name, "").strip()
     if not value:
         return False
     enabled = BOOLEANS.get(value.lower())
     if enabled is None:
-        raise ConfigurationError(complaint("TELEMETRY_ENABLED", value, BOOLEANS_TEXT))
+        raise ConfigurationError(complaint(name, value, BOOLEANS_TEXT))
     return enabled
 
 

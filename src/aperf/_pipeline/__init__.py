@@ -3,7 +3,19 @@
 from ._assembler import Assembler
 from ._family import Rules
 from ._pipeline import Pipeline
+from ._places import Place, place_of
 from ._sink import Sink
 from ._tables import Tables
+from ._waits import Wait, classify_wait
 
-__all__ = ("Assembler", "Pipeline", "Rules", "Sink", "Tables")
+__all__ = (
+    "Assembler",
+    "Pipeline",
+    "Place",
+    "Rules",
+    "Sink",
+    "Tables",
+    "Wait",
+    "classify_wait",
+    "place_of",
+)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperf._errors import ConfigurationError
 from aperf._stderr import tell
 from aperf.model import (
+    Chunk,
     Exporter,
     ExporterStatistics,
     SessionInfo,
@@ -23,6 +24,8 @@ from ._report import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from aperf.model import RecordTables
 
     from ._assembler import Assembler
     from ._traces import Live
@@ -42,16 +45,22 @@ class Sink:
 
     Args:
         assembler: turns records into spans.
-        exporters: take the spans.
+        exporters: take the spans, or the records.
         info: what they learn of the session.
+        records: what the numbers in records mean, for exporters that take these.
     """
 
     def __init__(
-        self, assembler: Assembler, exporters: Sequence[Exporter], info: SessionInfo
+        self,
+        assembler: Assembler,
+        exporters: Sequence[Exporter],
+        info: SessionInfo,
+        records: RecordTables,
     ) -> None:
         self.assembler = assembler
         self.exporters = list(exporters)
         self.info = info
+        self._records = records
         self.started_ns = 0
         self.ended_ns: int | None = None
         #: spans and confirmations lost by the time of the last answer about a delivery
@@ -122,6 +131,11 @@ class Sink:
 
     # ---------------------------------------------------------------------------------- records in
 
+    @property
+    def takes_records(self) -> bool:
+        """Whether a destination shows what spans do not tell."""
+        return any(exporter.consumes == "chunks" for exporter in self.exporters)
+
     def threads(self, threads: list[tuple[int, str]]) -> None:
         """Name the threads of rings that came since the last call."""
         known = len(self.assembler.tables.threads) - 1
@@ -134,6 +148,15 @@ class Sink:
             self.assembler.feed(ring, data)
         except Exception:
             self._fault()
+        for exporter in self.exporters:
+            if exporter.consumes == "chunks":
+                self._hand_on(exporter, Chunk(ring, data, self._records))
+
+    def _hand_on(self, exporter: Exporter, chunk: Chunk) -> None:
+        try:
+            exporter.export(chunk, 0)
+        except Exception as error:
+            self._failed(exporter, "failed on some records, which are lost to it", error)
 
     def _fault(self) -> None:
         """Count a fault of our own, and show the first one; what can be delivered still is."""

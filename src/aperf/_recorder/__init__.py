@@ -10,20 +10,53 @@ from typing import TYPE_CHECKING, Final
 
 from aperf._config import pure_python
 
+from ._codes import OWN, USER, WRAPPER, classify
 from ._cold import Cold
-from ._layout import MAX_PAYLOAD, SLOT, BirthFlag, Hint, Kind, StepFlag, Value
+from ._layout import (
+    BIRTH,
+    MAX_PAYLOAD,
+    NARROW,
+    PAIR,
+    SLOT,
+    BirthFlag,
+    FrameOp,
+    GpuOp,
+    Hint,
+    Kind,
+    LockFlag,
+    LockOp,
+    MemoryOp,
+    MessageFlag,
+    PlotFlag,
+    StepFlag,
+    Value,
+)
 
 __all__ = (
+    "BIRTH",
     "IMPLEMENTATION",
     "MAX_PAYLOAD",
+    "NARROW",
+    "OWN",
+    "PAIR",
     "SLOT",
+    "USER",
+    "WRAPPER",
     "BirthFlag",
     "Cold",
+    "FrameOp",
+    "GpuOp",
     "Hint",
     "Kind",
+    "LockFlag",
+    "LockOp",
+    "MemoryOp",
+    "MessageFlag",
+    "PlotFlag",
     "Recorder",
     "StepFlag",
     "Value",
+    "classify",
 )
 
 if TYPE_CHECKING:

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from .memory import MemoryExporter
     from .otlp import OtlpExporter
     from .summary import SummaryExporter
+    from .tracy import TracyExporter
 
-__all__ = ("Exporter", "MemoryExporter", "OtlpExporter", "SummaryExporter")
+__all__ = ("Exporter", "MemoryExporter", "OtlpExporter", "SummaryExporter", "TracyExporter")
 
 _MODULES = {
     "Exporter": "aperf.model",
     "MemoryExporter": "aperf.exporters.memory",
     "OtlpExporter": "aperf.exporters.otlp",
     "SummaryExporter": "aperf.exporters.summary",
+    "TracyExporter": "aperf.exporters.tracy",
 }
 
 

@@ -63,7 +63,8 @@ class Exporter(Protocol):
 
         Args:
             batch: a `SpanBatch`, or a `Chunk` for consumers of chunks.
-            deadline_ns: `time.monotonic_ns()` until which the attempt may last.
+            deadline_ns: `time.monotonic_ns()` until which the attempt may last; 0 for chunks, which
+                are only to be put aside.
         """
 
     def flush(self, deadline_ns: int) -> bool:

@@ -1,0 +1,59 @@
+"""What is watched only while a destination shows more than spans: a profiler's view.
+
+That is: which coroutines a task is suspended in, one inside the other. It costs the loop more than
+the spans do, so it is on only as long as somebody takes the records as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._recorder import Recorder
+    from .model import Site
+
+__all__ = ("Profiling", "Records")
+
+
+class Records:
+    """What the numbers in a recorder's records mean (`aperf.model.RecordTables`)."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self.resolve = recorder.resolve
+        self.threads = recorder.threads
+        self.live = recorder.live
+        self.now_ns = recorder.now_ns
+
+    def name(self, number: int) -> str:
+        """Return a name by its number."""
+        return self._recorder.cold.names.text(number)
+
+    def picture(self, number: int) -> Any:
+        """Return a picture by its number."""
+        return self._recorder.cold.pictures.get(number)
+
+
+class Profiling:
+    """Switches on what only a profiler's view needs, for as long as a session asks for it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._keys: set[int] = set()
+
+    def begin(self, key: int) -> None:
+        """Let a session have more than spans."""
+        if not self._keys:
+            self._recorder.nesting = True
+        self._keys.add(key)
+
+    def end(self, key: int) -> None:
+        """Let go of it. Idempotent, and of no effect for sessions that did not begin."""
+        if key in self._keys:
+            self._keys.discard(key)
+            if not self._keys:
+                self._recorder.nesting = False
+
+    def forget(self) -> None:
+        """Be in a forked child, where nothing is watched."""
+        self._keys.clear()

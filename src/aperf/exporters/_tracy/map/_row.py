@@ -1,0 +1,103 @@
+"""One row of a viewer: a stack of open zones, on a thread or a lane."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aperf.protocol.tracy import Stream
+
+    from ._sources import Source
+
+__all__ = ("Row", "Zone")
+
+
+class Zone:
+    """An open zone.
+
+    Attributes:
+        source: where it is in the code.
+        index: of a coroutine, its place in the await chain; -1 for anything else.
+        step: number of the step in which it was opened.
+        texts: shown when it ends, since only the innermost zone can be given a text.
+    """
+
+    __slots__ = ("index", "source", "step", "texts")
+
+    def __init__(self, source: Source, index: int = -1, step: int = 0) -> None:
+        self.source = source
+        self.index = index
+        self.step = step
+        self.texts: list[str] = []
+
+
+class Row:
+    """Opens and closes zones so that they nest, and times so that they never go back.
+
+    The caller has made the stream write to this row.
+    """
+
+    __slots__ = ("_last_ns", "_stream", "open")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._last_ns = 0
+        self.open: list[Zone] = []
+
+    def _at(self, t_ns: int) -> int:
+        if t_ns < self._last_ns:
+            return self._last_ns
+        self._last_ns = t_ns
+        return t_ns
+
+    def begin(self, t_ns: int, zone: Zone, *texts: str, stack: tuple[int, ...] = ()) -> None:
+        """Open a zone inside those that are open."""
+        stream, source = self._stream, zone.source
+        stream.zone_begin(self._at(t_ns), source.id, stack)
+        if source.label:
+            stream.zone_name(source.label)
+        for text in texts:
+            stream.zone_text(text)
+        self.open.append(zone)
+
+    def end(self, t_ns: int) -> None:
+        """Close the innermost zone."""
+        for text in self.open.pop().texts:
+            self._stream.zone_text(text)
+        self._stream.zone_end(self._at(t_ns))
+
+    def spot(
+        self,
+        start_ns: int,
+        end_ns: int,
+        source: Source,
+        texts: Iterable[str] = (),
+        stack: tuple[int, ...] = (),
+    ) -> None:
+        """Draw a zone that has ended, inside those that are open."""
+        stream = self._stream
+        if not (source.label or texts or stack):
+            stream.zone(self._at(start_ns), self._at(end_ns), source.id)
+            return
+        stream.zone_begin(self._at(start_ns), source.id, stack)
+        if source.label:
+            stream.zone_name(source.label)
+        for text in texts:
+            stream.zone_text(text)
+        stream.zone_end(self._at(end_ns))
+
+    def cut(self, depth: int, t_ns: int) -> None:
+        """Close all zones but the so many outermost."""
+        while len(self.open) > depth:
+            self.end(t_ns)
+
+    def remove(self, gone: list[Zone], t_ns: int) -> None:
+        """Close zones in whatever order; those inside that stay are closed and opened anew."""
+        depth = min(self.open.index(zone) for zone in gone)
+        staying = [zone for zone in self.open[depth:] if zone not in gone]
+        self.cut(depth, t_ns)
+        for zone in staying:
+            zone.texts = []  # they were shown at the end of its first part
+            self.begin(t_ns, zone)

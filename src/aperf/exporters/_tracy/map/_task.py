@@ -1,0 +1,89 @@
+"""A live task as a viewer sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ._lanes import Lane
+    from ._row import Zone
+    from ._sources import Chain, Source
+
+__all__ = ("Happening", "Step", "TaskView")
+
+
+class Happening(NamedTuple):
+    """A record of what a task did, kept until the record of the step in which it did so."""
+
+    kind: int
+    t_ns: int
+    flags: int
+    ref: int
+    a: int
+    b: int
+    payload: bytes
+
+
+class Step(NamedTuple):
+    """A step of a task that has ended."""
+
+    task: TaskView
+    resume_ns: int
+    suspend_ns: int
+    ready_ns: int
+    flags: int
+    waker: int
+    site: int  #: of the wait that ended
+
+
+class TaskView:
+    """What is drawn of a task, and what is known of it.
+
+    Attributes:
+        number: the task's.
+        source: of its coroutine.
+        name: its own name, if it has one.
+        born_ns: where its zone begins.
+        lane: where it is drawn; None when there were too many.
+        loop: ring of its loop's thread.
+        steps: how many there have been.
+        since_ns: when it was suspended; 0 when that is not known.
+        chain: where it is suspended.
+        waiting: the zone of the wait, if that is drawn already.
+        spans: its open user spans, by number.
+        happened: what it did since its last step.
+    """
+
+    __slots__ = (
+        "born_ns",
+        "chain",
+        "happened",
+        "lane",
+        "loop",
+        "name",
+        "number",
+        "since_ns",
+        "source",
+        "spans",
+        "steps",
+        "waiting",
+    )
+
+    def __init__(
+        self, number: int, source: Source, name: str, born_ns: int, lane: Lane | None, loop: int
+    ) -> None:
+        self.number = number
+        self.source = source
+        self.name = name
+        self.born_ns = born_ns
+        self.lane = lane
+        self.loop = loop
+        self.steps = 0
+        self.since_ns = 0
+        self.chain: Chain | None = None
+        self.waiting: Zone | None = None
+        self.spans: dict[int, Zone] = {}
+        self.happened: list[Happening] = []
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.source.name})" if self.name else self.source.name
