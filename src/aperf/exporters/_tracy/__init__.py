@@ -1,0 +1,1 @@
+"""The parts of the Tracy exporter: history, listener, viewer, and the mapping between them."""
