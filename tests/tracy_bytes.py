@@ -1,0 +1,76 @@
+"""A client of Tracy's protocol that sends whatever a test wants, right or wrong."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from aperf.protocol.tracy._blocks import literal_block
+from aperf.protocol.tracy._layouts import SHORT, layouts
+from aperf.protocol.tracy._server import Server
+from aperf.protocol.tracy._versions import QueryKind, query_numbers
+
+__all__ = ("ON_DEMAND", "RawClient", "frame", "welcome")
+
+ON_DEMAND: Final = 1
+IGNORES_MEMORY_FAULTS: Final = 2
+CODE_TRANSFER: Final = 4
+
+_QUERY: Final = struct.Struct("<BQI")
+
+
+def welcome(
+    version: int, *, flags: int = 0, begin_ns: int = 0, program: bytes = b"", executable_s: int = 0
+) -> bytes:
+    """Return a welcome, and what follows it if the flags say on demand."""
+    delay = b"" if version >= 75 else bytes(8)
+    head = struct.pack("<dqq", 1.0, begin_ns, begin_ns)
+    rest = struct.pack("<QQQQq", 1, 1_700_000_000, executable_s, 4321, 0)
+    tail = struct.pack("<BB12sI64s1024s", flags, 0, b"", 0, program, b"a host\n")
+    on_demand = struct.pack("<Qq", 0, begin_ns) if flags & ON_DEMAND else b""
+    return head + delay + rest + tail + on_demand
+
+
+def frame(block: bytes) -> bytes:
+    """Return a compressed block with its length."""
+    return struct.pack("<I", len(block)) + block
+
+
+class RawClient:
+    """Talks to a server half that has been welcomed already."""
+
+    def __init__(
+        self, version: int, *, flags: int = 0, executable_s: int = 0, begin_ns: int = 0
+    ) -> None:
+        self.version = version
+        self.server = Server(version)
+        self.server.receive(
+            b"\1" + welcome(version, flags=flags, executable_s=executable_s, begin_ns=begin_ns)
+        )
+        self._kinds = {number: kind for kind, number in query_numbers(version).items()}
+
+    def send(self, *events: bytes) -> list[tuple[QueryKind, int, int]]:
+        """Send a block of events and return what the server asks then."""
+        self.server.receive(frame(literal_block(b"".join(events))))
+        asked = _QUERY.iter_unpack(self.server.send())
+        return [(self._kinds[number], about, extra) for number, about, extra in asked]
+
+    def event(self, name: str, payload: bytes = b"", /, **fields: Any) -> bytes:
+        """Return an event, its fields by name; those left out are 0."""
+        layout = layouts(self.version)[name]
+        values = [fields.pop(field, 0) for field, _ in layout.fields]
+        assert not fields, fields
+        if layout.length:
+            values.append(len(payload))
+        return struct.pack(layout.format, layout.number, *values) + payload
+
+    def string(self, text: str, slot: str = "Single") -> bytes:
+        """Return the record that carries a text for the next event."""
+        data = text.encode()
+        name = f"{slot}StringData"
+        if f"{name}8" not in layouts(self.version):
+            return self.event(name, data)
+        if len(data) <= SHORT:
+            return self.event(f"{name}8", data)
+        layout = layouts(self.version)[name]
+        return struct.pack(layout.format, layout.number, len(data) - SHORT - 1) + data
