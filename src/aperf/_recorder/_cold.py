@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ._codes import classify, look_through
 from ._layout import MAX_PAYLOAD, Kind, StepFlag
 from ._names import Names
+from ._pictures import Pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ class Cold:
         self.open_span = open_span
         self.names = Names()
         self.name = self.names.intern
+        self.pictures = Pictures()
 
     classify = staticmethod(classify)
     look_through = staticmethod(look_through)
