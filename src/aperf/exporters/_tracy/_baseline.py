@@ -22,7 +22,6 @@ from aperf._recorder._layout import (
     PAIR,
     SLOT,
     BirthFlag,
-    FrameOp,
     GpuOp,
     Kind,
     LockOp,
@@ -46,13 +45,15 @@ MOST: Final = 1 << 16
 MOST_OF_LOCK: Final = 64
 
 _STEP, _DONE, _UNCODED = int(Kind.STEP), int(StepFlag.DONE), int(BirthFlag.UNCODED)
-_FRAME_MARK, _GPU_CONTEXT = int(FrameOp.MARK), int(GpuOp.CONTEXT)
+_GPU_CONTEXT = int(GpuOp.CONTEXT)
 _LOCK_OP: Final = 15
 _ANNOUNCE, _WAIT, _OBTAIN = int(LockOp.ANNOUNCE), int(LockOp.WAIT), int(LockOp.OBTAIN)
 _RELEASE, _TERMINATE = int(LockOp.RELEASE), int(LockOp.TERMINATE)
 
 #: Kinds that have one slot and leave no trace, but for the last step of a task.
-_PASSING: Final = bytes((Kind.STEP, Kind.CHAIN, Kind.PLOT, Kind.SAMPLE, Kind.LOST))
+_PASSING: Final = bytes(
+    (Kind.STEP, Kind.CHAIN, Kind.PLOT, Kind.FRAME, Kind.IMAGE, Kind.SAMPLE, Kind.LOST)
+)
 _NOT_PASSING: Final = re.compile(b"[^" + re.escape(_PASSING) + b"]")
 #: Flags of a step as 1 where it ends its task.
 _ENDS: Final = bytes(int(bool(flags & _DONE)) for flags in range(256))
@@ -123,7 +124,6 @@ class Baseline:
         open: user spans open, by owner and number.
         rests: of each ring, the begin of an event whose end is still in the history. It is read
             before the history is.
-        frames: marks of the default set that have passed.
         events: how many events have passed.
         forgotten: how many tasks, spans and locks were too many to be remembered.
         begin_ns: time before which nothing can be shown; what is older begins there.
@@ -133,7 +133,6 @@ class Baseline:
         self.born: dict[int, Born] = {}
         self.open: dict[tuple[int, int], OpenSpan] = {}
         self.rests: dict[int, bytes] = {}
-        self.frames = 0
         self.events = 0
         self.forgotten = 0
         self.begin_ns = 0
@@ -162,7 +161,7 @@ class Baseline:
         """Become like another one, which goes on changing."""
         self.born, self.open = other.born.copy(), other.open.copy()
         self.rests = other.rests.copy()
-        self.frames, self.events, self.forgotten = other.frames, other.events, other.forgotten
+        self.events, self.forgotten = other.events, other.forgotten
         self._locks = {number: lock.copy() for number, lock in other._locks.items()}
         self._devices = other._devices.copy()
 
@@ -235,10 +234,6 @@ class Baseline:
         *_, owner, seq = HEADER.unpack_from(event)
         self.open.pop((owner, seq), None)
 
-    def _frame(self, ring: int, event: bytes, tables: RecordTables) -> None:
-        _, _, _, flags, ref, _, _ = HEADER.unpack_from(event)
-        self.frames += flags == _FRAME_MARK and ref == 0
-
     def _device(self, ring: int, event: bytes, tables: RecordTables) -> None:
         _, _, _, flags, _, context, _ = HEADER.unpack_from(event)
         if flags == _GPU_CONTEXT:
@@ -279,7 +274,6 @@ _TAKERS: Final[dict[int, Callable[[Baseline, int, bytes, RecordTables], None]]] 
     int(Kind.ABANDON): Baseline._abandon,
     int(Kind.OPEN): Baseline._open,
     int(Kind.CLOSE): Baseline._close,
-    int(Kind.FRAME): Baseline._frame,
     int(Kind.GPU): Baseline._device,
     int(Kind.LOCK): Baseline._lock,
 }

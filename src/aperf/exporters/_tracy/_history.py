@@ -126,17 +126,17 @@ class Reader:
 
     Attributes:
         baseline: what was in force where the reading began, after a `Gap` where it goes on.
-        sent: number of the first block whose records are not yet where they belong; kept by
-            whoever reads.
+        next: number of the block that comes next.
+        sent: number of the first block that is not yet where it belongs (see `done`).
     """
 
     def __init__(self, history: History) -> None:
         self.baseline = Baseline()
         self.sent = 0
-        self._history = history
-        # The rest is for the history alone, which changes it while it holds its lock.
         self.next = 0
+        #: events that were dropped before they were read, since the last `Gap`
         self.missed = 0
+        self._history = history
 
     def read(self) -> Block | Gap | None:
         """Return what comes next, None if there is nothing yet.
@@ -144,6 +144,12 @@ class Reader:
         After a `Gap`, and at the begin, the rests of the baseline belong before the next block.
         """
         return self._history._read(self)
+
+    def done(self, number: int) -> None:
+        """All blocks before this one are where they belong."""
+        if number != self.sent:
+            self.sent = number
+            self._history._tell()
 
     def close(self) -> None:
         """Read no more."""
@@ -163,6 +169,7 @@ class History:
         self._most_ns = most_ns
         self._block_bytes = min(BLOCK, most_bytes // _PARTS)
         self._lock = threading.Lock()
+        self._changed = threading.Condition()  # what has been sent
         self._blocks: deque[Block] = deque()
         self._bytes = 0  # of the blocks, without the one that is being filled
         self._filling: Block | None = None
@@ -200,10 +207,25 @@ class History:
 
     # ------------------------------------------------------------------------------- any thread
 
-    def is_read(self, number: int) -> bool:
-        """Say whether nobody reads who has not sent all blocks before this one."""
-        reader = self._reader
-        return reader is None or reader.sent >= number
+    @property
+    def is_pressed(self) -> bool:
+        """Whether it is about to drop what has not been read."""
+        return self._bytes > self._most_bytes - self._most_bytes // _PARTS
+
+    def wait_until_sent(self, number: int, deadline_ns: int) -> bool:
+        """Wait until nobody reads who has not sent all blocks before this one.
+
+        Returns:
+            whether that was so by the deadline.
+        """
+
+        def is_sent() -> bool:
+            reader = self._reader
+            return reader is None or reader.sent >= number
+
+        with self._changed:
+            left_s = (deadline_ns - time.monotonic_ns()) / 1e9
+            return self._changed.wait_for(is_sent, max(left_s, 0))
 
     # ------------------------------------------------------------------------- the viewer's thread
 
@@ -227,7 +249,7 @@ class History:
         oldest_ns = min(baseline.oldest_ns(now_ns), now_ns - self._most_ns)
         if first is not None:
             oldest_ns = min(oldest_ns, first.oldest_ns(baseline.rests))
-        baseline.begin_ns = max(oldest_ns, now_ns - _DAY_NS)
+        baseline.begin_ns = max(oldest_ns, now_ns - _DAY_NS, 0)
         return reader
 
     def _is_stale(self, now_ns: int) -> bool:
@@ -251,6 +273,11 @@ class History:
         with self._lock:
             if self._reader is reader:
                 self._reader = None
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     # ------------------------------------------------------------------------- with the lock held
 
