@@ -93,7 +93,8 @@ class Frames(Writer):
         """Add a picture to a frame of the default set.
 
         Args:
-            frame: its number: n for the frame that the n-th mark ended, from 1 on.
+            frame: n for the frame that the n-th mark ended; viewers have no place for a picture of
+                the first one, which they saw only the end of.
             width: in pixels, a multiple of 4.
             height: in pixels, a multiple of 4.
             dxt1: blocks of 4 by 4 pixels, 8 bytes each.
@@ -113,7 +114,8 @@ class Frames(Writer):
             self._misuse(f"picture of {len(dxt1)} bytes", f"{width * height // 2}")
         else:
             data = self._records["FrameImageData"](0, len(dxt1)) + dxt1
-            if self._put("FrameImage", frame, width, height, flip, before=data):
+            # On the wire a frame has the number of the mark that began it.
+            if self._put("FrameImage", frame - 1, width, height, flip, before=data):
                 self._pictured.add(frame)
 
     def frame_vsync(self, t_ns: int, display: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from ._blocks import BLOCK
 from ._layouts import layouts
 from ._writer import Writer
 
@@ -137,14 +138,16 @@ class Rows(Writer):
         thread = self._thread
         if thread.fiber is not None:  # a direct switch
             thread.fiber.thread = None
-        dt_ns = t_ns - self._clock_ns
+        data, dt_ns = self._data, t_ns - self._clock_ns
         if self._grouped:
-            self._append(self._pack_enter(self._enter, dt_ns, fiber, self._tid, group))
+            data += self._pack_enter(self._enter, dt_ns, fiber, self._tid, group)
         else:
-            self._append(self._pack_enter(self._enter, dt_ns, fiber, self._tid))
+            data += self._pack_enter(self._enter, dt_ns, fiber, self._tid)
         self._clock_ns = t_ns
         self._seen = True
         thread.fiber, state.thread, self._starts = state, thread, state.starts
+        if len(data) >= BLOCK:
+            self._close_block()
 
     def fiber_leave(self, t_ns: int) -> None:
         """Give the thread back to itself; the fiber's zones stay open.
@@ -157,10 +160,13 @@ class Rows(Writer):
         if fiber is None:
             self._misuse(f"leave a fiber on thread {self._tid}", "a fiber that it runs")
             return
-        self._append(self._pack_leave(self._leave, t_ns - self._clock_ns, self._tid))
+        data = self._data
+        data += self._pack_leave(self._leave, t_ns - self._clock_ns, self._tid)
         self._clock_ns = t_ns
         thread.fiber = fiber.thread = None
         self._starts = thread.starts
+        if len(data) >= BLOCK:
+            self._close_block()
 
     def _leave_on(self, thread: _Thread, t_ns: int) -> None:
         """Leave the fiber of any thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from ._forms import FORMS_SINCE, narrow
+from ._forms import Forms
 from ._records import call_stack
 from ._rows import Rows
 
@@ -21,6 +21,8 @@ HardwareEvent: TypeAlias = Literal[
 
 #: The version in which processors got a die.
 _DIES_SINCE: Final = 69
+#: The version in which samples name their thread before their time.
+_SWAPPED_SINCE: Final = 77
 #: The version in which switches and wake-ups got more fields.
 _PRIORITIES_SINCE: Final = 73
 
@@ -30,6 +32,7 @@ class Samples(Rows):
 
     def __init__(self, version: int, strings: Strings, *, strict: bool = False) -> None:
         super().__init__(version, strings, strict=strict)
+        self._sample_forms = Forms(version)
         self._processor_ns = 0
         self._processor_threads: set[int] = set()
 
@@ -50,13 +53,9 @@ class Samples(Rows):
         if not self._know(tid):
             return
         before = call_stack(self.version, stack)
-        dt_ns = t_ns - self._processor_ns
-        if self.version >= FORMS_SINCE:
-            form, dt_ns = narrow(dt_ns)
-            done = self._put("CallstackSample" + form, tid, dt_ns, before=before)
-        else:
-            done = self._put("CallstackSample", dt_ns, tid, before=before)
-        if done:
+        form, dt_ns = self._sample_forms.narrow(t_ns - self._processor_ns)
+        values = (tid, dt_ns) if self.version >= _SWAPPED_SINCE else (dt_ns, tid)
+        if self._put("CallstackSample" + form, *values, before=before):
             self._processor_ns = t_ns
 
     def context_switch(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from ._blocks import BLOCK
-from ._forms import FORMS_SINCE, Forms, narrow
+from ._forms import Forms
 from ._layouts import layouts
 from ._records import packer
 from ._rows import Rows
@@ -24,17 +25,28 @@ class Zones(Rows):
     Times are ns of one clock. In a row they should not go back; across rows any order will do.
     """
 
-    __slots__ = ("_begin", "_end", "_forms", "_pack_begin", "_pack_end", "_pack_step", "_pack_zone")
+    __slots__ = (
+        "_begin",
+        "_end",
+        "_forms",
+        "_pack_begin",
+        "_pack_end",
+        "_pack_step",
+        "_pack_zone",
+    )
 
     def __init__(self, version: int, strings: Strings, *, strict: bool = False) -> None:
         super().__init__(version, strings, strict=strict)
+        self._forms = Forms(version)
+        # All is tried in the shortest form, which refuses times that it cannot hold: to ask first
+        # would cost 50 ns each time, and times of more than 65 µs cannot be frequent.
         known = layouts(version)
-        begin, end = known["ZoneBegin"], known["ZoneEnd"]
+        begin = known.get("ZoneBegin16") or known["ZoneBegin"]
+        end = known.get("ZoneEnd16") or known["ZoneEnd"]
         self._begin, self._end = begin.number, end.number
         self._pack_begin, self._pack_end = packer(begin), packer(end)
         self._pack_zone = packer(begin, end)
         self._pack_step = packer(known["FiberEnter"], end, begin, known["FiberLeave"])
-        self._forms = Forms(version) if version >= FORMS_SINCE else None
 
     def zone(self, start_ns: int, end_ns: int, source: int) -> None:
         """Add a zone that is over and has nothing in it.
@@ -49,13 +61,11 @@ class Zones(Rows):
         """
         if end_ns < start_ns:
             end_ns = self._not_before(start_ns, end_ns)
-        data = self._data
-        if self._forms is None:
-            data += self._pack_zone(
-                self._begin, start_ns - self._clock_ns, source, self._end, end_ns - start_ns
-            )
-        else:
-            data += self._forms.zone(start_ns - self._clock_ns, source, end_ns - start_ns)
+        data, dt_ns, length_ns = self._data, start_ns - self._clock_ns, end_ns - start_ns
+        try:
+            data += self._pack_zone(self._begin, dt_ns, source, self._end, length_ns)
+        except struct.error:  # see __init__
+            data += self._forms.zone(dt_ns, source, length_ns)
         self._clock_ns = end_ns
         self._seen = True
         if len(data) >= BLOCK:
@@ -72,11 +82,11 @@ class Zones(Rows):
         if stack:
             self._begin_with_stack(t_ns, source, stack)
             return
-        data = self._data
-        if self._forms is None:
-            data += self._pack_begin(self._begin, t_ns - self._clock_ns, source)
-        else:
-            data += self._forms.begin(t_ns - self._clock_ns, source)
+        data, dt_ns = self._data, t_ns - self._clock_ns
+        try:
+            data += self._pack_begin(self._begin, dt_ns, source)
+        except struct.error:
+            data += self._forms.begin(dt_ns, source)
         self._clock_ns = t_ns
         self._seen = True
         self._starts.append(t_ns)
@@ -85,7 +95,7 @@ class Zones(Rows):
 
     def _begin_with_stack(self, t_ns: int, source: int, stack: Sequence[int]) -> None:
         before = self._stack(stack, "Callstack")
-        form, dt_ns = self._form(t_ns - self._clock_ns)
+        form, dt_ns = self._forms.narrow(t_ns - self._clock_ns)
         if self._put("ZoneBeginCallstack" + form, dt_ns, source, before=before):
             self._began(t_ns)
 
@@ -102,11 +112,11 @@ class Zones(Rows):
         start_ns = starts.pop()
         if t_ns < start_ns:
             t_ns = self._not_before(start_ns, t_ns)
-        data = self._data
-        if self._forms is None:
-            data += self._pack_end(self._end, t_ns - self._clock_ns)
-        else:
-            data += self._forms.end(t_ns - self._clock_ns)
+        data, dt_ns = self._data, t_ns - self._clock_ns
+        try:
+            data += self._pack_end(self._end, dt_ns)
+        except struct.error:
+            data += self._forms.end(dt_ns)
         self._clock_ns = t_ns
         if len(data) >= BLOCK:
             self._close_block()
@@ -130,6 +140,7 @@ class Zones(Rows):
         state = self._fibers.get(fiber)
         if (
             state is None
+            or not self._grouped  # the viewer is so old that speed will not matter
             or not state.starts
             or state.thread is not None
             or self._thread.fiber is not None
@@ -138,18 +149,14 @@ class Zones(Rows):
             self._step_in_parts(resume_ns, suspend_ns, fiber, group, source)
             return
         data, dt_ns, tid = self._data, resume_ns - self._clock_ns, self._tid
-        if self._forms is not None:
-            data += self._forms.step(dt_ns, fiber, tid, group, suspend_ns - resume_ns, source)
-        elif self._grouped:
+        length_ns = suspend_ns - resume_ns
+        try:
             data += self._pack_step(
                 self._enter, dt_ns, fiber, tid, group, self._end, 0,
-                self._begin, suspend_ns - resume_ns, source, self._leave, 0, tid,
+                self._begin, length_ns, source, self._leave, 0, tid,
             )  # fmt: skip
-        else:
-            data += self._pack_step(
-                self._enter, dt_ns, fiber, tid, self._end, 0,
-                self._begin, suspend_ns - resume_ns, source, self._leave, 0, tid,
-            )  # fmt: skip
+        except struct.error:
+            data += self._forms.step(dt_ns, fiber, tid, group, length_ns, source)
         state.starts[-1] = self._clock_ns = suspend_ns
         self._seen = True
         if len(data) >= BLOCK:
@@ -191,9 +198,6 @@ class Zones(Rows):
         self._clock_ns = t_ns
         self._seen = True
         self._starts.append(t_ns)
-
-    def _form(self, dt_ns: int) -> tuple[str, int]:
-        return ("", dt_ns) if self._forms is None else narrow(dt_ns)
 
     def _not_before(self, start_ns: int, end_ns: int) -> int:
         self._misuse(f"end at {end_ns}", f"a time from the begin, {start_ns}, on")
