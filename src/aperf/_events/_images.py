@@ -39,6 +39,8 @@ def measured(image: object, width: int | None, height: int | None) -> Image:
                 f"frame_image: width={width!r}, height={height!r} is not accepted for an image of "
                 f"{columns} × {rows} pixels; leave them out"
             )
+    elif len(shape) != 1:
+        _refuse(view)
     else:
         columns = width if type(width) is int else _side("width", width)
         rows = height if type(height) is int else _side("height", height)
@@ -48,11 +50,12 @@ def measured(image: object, width: int | None, height: int | None) -> Image:
         not (channels == 3 or channels == 4)
         or columns & 3
         or rows & 3
+        or columns <= 0
         or not 0 < columns * rows <= MAX_PIXELS
         or view.nbytes != columns * rows * channels
         or view.format != "B"
     ):
-        _refuse(view, columns, rows, channels)
+        _refuse(view, columns, rows)
     return view, columns, rows, channels
 
 
@@ -60,7 +63,7 @@ def _side(argument: str, value: object) -> int:
     return integer("frame_image", argument, value, 4, _MAX_SIDE)
 
 
-def _refuse(view: memoryview, width: int, height: int, channels: int) -> NoReturn:
+def _refuse(view: memoryview, width: int = 0, height: int = 0) -> NoReturn:
     """Say what is wrong with a picture."""
     if view.format != "B" or view.ndim not in (1, 3):
         raise TypeError(
