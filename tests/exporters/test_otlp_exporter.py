@@ -14,7 +14,8 @@ from opentelemetry import context
 
 from aperf._config import OtlpSettings
 from aperf._errors import ConfigurationError
-from aperf.exporters._otlp_client import Client, Outcome, target_of
+from aperf.exporters._otlp_client import Outcome
+from aperf.exporters._otlp_grpc import GrpcClient, target_of
 from aperf.exporters.otlp import OtlpExporter
 from aperf.model import (
     Category,
@@ -37,7 +38,7 @@ from tests.scripted_receiver import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 AWAIT = Template(Category.AWAIT, "await sleep")
 SESSION = SessionInfo(
@@ -352,13 +353,15 @@ def test_own_calls_are_not_traced(
 ) -> None:
     """An instrumentation of gRPC in the same process is asked not to trace the exporter."""
     seen: list[object] = []
-    send = Client.send
+    send = GrpcClient.send
 
-    def watched(client: Client, request: bytes, timeout_s: float) -> Outcome:
+    def watched(
+        client: GrpcClient, request: bytes, timeout_s: float, headers: Mapping[str, str]
+    ) -> Outcome:
         seen.append(context.get_value(context._SUPPRESS_INSTRUMENTATION_KEY))
-        return send(client, request, timeout_s)
+        return send(client, request, timeout_s, headers)
 
-    monkeypatch.setattr(Client, "send", watched)
+    monkeypatch.setattr(GrpcClient, "send", watched)
     with started(receiver.port) as exporter:
         exporter.export(a_batch(1), in_s(5))
         assert exporter.flush(in_s(10))

@@ -14,10 +14,11 @@ __all__ = ("OtlpSettings", "Settings")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtlpSettings:
-    """Where OTLP/gRPC goes, and how.
+    """Where OTLP goes, and how.
 
     Attributes:
-        endpoint: URL of the receiver, or a gRPC target.
+        protocol: what OTLP travels in.
+        endpoint: URL of the receiver, or a gRPC target; for HTTP with the path.
         headers: sent with every request; not part of the repr, since they hold credentials.
         insecure: without TLS.
         certificate: file with the certificates of trusted authorities (PEM).
@@ -27,6 +28,7 @@ class OtlpSettings:
         timeout_s: for one request, retries included.
     """
 
+    protocol: Literal["grpc", "http/protobuf"] = "grpc"
     endpoint: str = "http://localhost:4317"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     insecure: bool = True

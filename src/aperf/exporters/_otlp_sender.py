@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ._otlp_client import Client, Outcome
     from ._otlp_queue import Portion, SpanQueue
+    from ._otlp_token import Authorization
 
 __all__ = ("Sender",)
 
@@ -51,16 +52,25 @@ class Sender:
         queue: where spans come from and where their fate is counted.
         client: where they go.
         encoder: makes requests of them.
+        authorization: says in whose name.
         timeout_s: for one request, retries included.
         endpoint: shown in warnings.
     """
 
     def __init__(
-        self, queue: SpanQueue, client: Client, encoder: Encoder, *, timeout_s: float, endpoint: str
+        self,
+        queue: SpanQueue,
+        client: Client,
+        encoder: Encoder,
+        authorization: Authorization,
+        *,
+        timeout_s: float,
+        endpoint: str,
     ) -> None:
         self._queue = queue
         self._client = client
         self._encoder = encoder
+        self._authorization = authorization
         self._timeout_ns = int(timeout_s * 1e9)
         self._endpoint = endpoint
         self._encoding = threading.Lock()
@@ -126,8 +136,9 @@ class Sender:
         deadline_ns = time.monotonic_ns() + self._timeout_ns
         delay_ns = _FIRST_DELAY_NS
         while True:
+            headers = self._authorization.headers()
             left_ns = deadline_ns - time.monotonic_ns()
-            outcome = self._client.send(request, max(left_ns, 1) / 1e9)
+            outcome = self._client.send(request, max(left_ns, 1) / 1e9, headers)
             if outcome.verdict is not Verdict.RETRY or self._queue.is_closed:
                 return outcome
             is_urgent, wait_ns = self._queue.is_urgent, outcome.retry_after_ns
@@ -152,6 +163,7 @@ class Sender:
             self._next_warning_s = now_s + _SECONDS_BETWEEN_WARNINGS
             dropped = self._queue.statistics.dropped_spans
             text = "OTLP export to %s failed (%s); %d spans dropped so far"
+            reason = self._authorization.without_token(reason)
             _LOG.warning(text, self._endpoint, reason, dropped)
 
 
@@ -160,7 +172,7 @@ def _vary(delay_ns: int) -> int:
 
 
 def _suppress_instrumentation() -> None:
-    """Ask OpenTelemetry's instrumentation of gRPC not to trace what this thread sends."""
+    """Ask OpenTelemetry's instrumentations not to trace what this thread sends."""
     from opentelemetry import context
 
     key = context._SUPPRESS_INSTRUMENTATION_KEY

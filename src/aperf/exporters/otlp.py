@@ -1,4 +1,4 @@
-"""Send spans to an OTLP/gRPC receiver."""
+"""Send spans to an OTLP receiver."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aperf.model import SessionInfo, SpanBatch, Summary
 
     from ._otlp_client import Client
+    from ._otlp_token import TokenProvider
 
 __all__ = ("OtlpExporter",)
 
@@ -30,6 +31,11 @@ _SENDERS: Final = 2
 
 _QUEUE_BYTES: Final = 128 << 20
 
+_ENDPOINTS: Final = {
+    "grpc": "http://localhost:4317",
+    "http/protobuf": "http://localhost:4318/v1/traces",
+}
+
 #: Time kept back from a deadline to cancel what is under way and to see the threads end.
 _RESERVE_NS: Final = 200_000_000
 
@@ -40,22 +46,31 @@ _INHERITED: Final[list[_Delivery]] = []
 class _Delivery:
     """All that lives while a session does: a connection, a queue, and threads between them."""
 
-    def __init__(self, settings: OtlpSettings, session: SessionInfo, queue_spans: int) -> None:
+    def __init__(
+        self,
+        settings: OtlpSettings,
+        session: SessionInfo,
+        queue_spans: int,
+        token_provider: TokenProvider | None,
+    ) -> None:
         # gRPC and OpenTelemetry's API take 100 ms to import: not before they are needed, and not
         # when the interpreter is about to exit either.
         from aperf.protocol.otlp import Encoder
 
-        from ._otlp_client import Client
+        from ._otlp_client import connect, public_endpoint
         from ._otlp_sender import Sender
+        from ._otlp_token import Authorization
 
+        endpoint = public_endpoint(settings.endpoint)
         self.queue = SpanQueue(queue_spans, _QUEUE_BYTES)
-        self.client: Client = Client(settings, f"aperf/{session.version}")
+        self.client: Client = connect(settings, f"aperf/{session.version}")
         sender = Sender(
             self.queue,
             self.client,
             Encoder(session.resource, "aperf", session.version, _SCHEMA_URL),
+            Authorization(token_provider, endpoint),
             timeout_s=settings.timeout_s,
-            endpoint=settings.endpoint,
+            endpoint=endpoint,
         )
         # Daemons: a receiver that does not answer must not keep the program from ending.
         self._threads = [
@@ -75,14 +90,21 @@ class _Delivery:
 
 
 class OtlpExporter:
-    """Sends spans over OTLP/gRPC, from threads of its own.
+    """Sends spans as OTLP over gRPC or HTTP, from threads of its own.
 
-    Only `flush` and `shutdown` wait for the receiver, and no longer than they are told to.
+    Only `flush` and `shutdown` wait for the receiver, and no longer than they are told to. Several
+    of them in one session do not delay each other: each has its own queue, threads and connections.
 
     Args:
-        endpoint: URL of the receiver; ``https`` means TLS. Or a gRPC target such as
-            ``unix:/run/otel.sock``, with TLS unless `insecure`.
+        endpoint: URL of the receiver; ``https`` means TLS. By default port 4317 of this machine for
+            gRPC, 4318 for HTTP. For gRPC it may be a target such as ``unix:/run/otel.sock``, with
+            TLS unless `insecure`; for HTTP it is the whole URL, and one without a path means
+            ``/v1/traces``.
+        protocol: "grpc" or "http/protobuf".
         headers: sent with every request.
+        token_provider: called before each request, on a thread of the exporter; returns the token
+            for the header ``authorization: Bearer …``, which wins over the one in `headers`, or
+            None for no token. While it raises, the last token is used.
         insecure: without TLS, for an endpoint without a scheme.
         certificate: file with the certificates of trusted authorities (PEM).
         client_key: file with the client's private key (PEM).
@@ -100,9 +122,11 @@ class OtlpExporter:
 
     def __init__(
         self,
-        endpoint: str = "http://localhost:4317",
+        endpoint: str | None = None,
         *,
+        protocol: Literal["grpc", "http/protobuf"] = "grpc",
         headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        token_provider: TokenProvider | None = None,
         insecure: bool | None = None,
         certificate: str | None = None,
         client_key: str | None = None,
@@ -111,6 +135,10 @@ class OtlpExporter:
         timeout_s: float = 10.0,
         queue_spans: int = 1 << 18,
     ) -> None:
+        if protocol not in _ENDPOINTS:
+            raise ConfigurationError(f"protocol is {protocol!r}; grpc or http/protobuf is accepted")
+        if endpoint is None:
+            endpoint = _ENDPOINTS[protocol]
         if not endpoint:
             raise ConfigurationError("endpoint is empty; a URL like http://HOST:PORT is accepted")
         if compression not in ("none", "gzip"):
@@ -119,7 +147,11 @@ class OtlpExporter:
             raise ConfigurationError(f"timeout_s is {timeout_s}; more than 0 is accepted")
         if queue_spans < 1:
             raise ConfigurationError(f"queue_spans is {queue_spans}; 1 or more is accepted")
+        if token_provider is not None and not callable(token_provider):
+            # It may be a token, so it is not shown.
+            raise ConfigurationError("token_provider is not callable; a function is accepted")
         self._settings = OtlpSettings(
+            protocol=protocol,
             endpoint=endpoint,
             headers=tuple(dict(headers).items()),
             insecure=bool(insecure),
@@ -130,6 +162,7 @@ class OtlpExporter:
             timeout_s=timeout_s,
         )
         self._queue_spans = queue_spans
+        self._token_provider = token_provider
         self._delivery: _Delivery | None = None
         self._outside = ExporterStatistics()  # the counters while there is no delivery
         self._dropped_at_flush = 0
@@ -139,6 +172,7 @@ class OtlpExporter:
         """Return an exporter as the environment or the caller configured it."""
         return cls(
             settings.endpoint,
+            protocol=settings.protocol,
             headers=settings.headers,
             insecure=settings.insecure,
             certificate=settings.certificate,
@@ -149,18 +183,20 @@ class OtlpExporter:
         )
 
     def __repr__(self) -> str:
-        return f"<OtlpExporter {self._settings.endpoint}>"
+        from ._otlp_client import public_endpoint
+
+        return f"<OtlpExporter {public_endpoint(self._settings.endpoint)}>"
 
     def start(self, session: SessionInfo) -> None:
         """Prepare the connection and start the threads.
 
         Raises:
-            ConfigurationError: a certificate or key cannot be read.
+            ConfigurationError: a certificate or key cannot be used, or for HTTP the endpoint.
         """
         log = logging.getLogger("aperf")
         if not log.handlers:  # else a warning would go to stderr where logging is not configured
             log.addHandler(logging.NullHandler())
-        self._delivery = _Delivery(self._settings, session, self._queue_spans)
+        self._delivery = _Delivery(self._settings, session, self._queue_spans, self._token_provider)
         self._dropped_at_flush = 0
 
     def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
@@ -202,9 +238,10 @@ class OtlpExporter:
     def forget_after_fork(self) -> None:
         """Leave everything to the parent: the threads exist only there, and so does the connection.
 
-        Nothing is closed, freed or locked: a lock may be held by a thread that is gone.
+        Nothing is freed or locked: a lock may be held by a thread that is gone.
         """
         if self._delivery is not None:
+            self._delivery.client.forget_after_fork()
             _INHERITED.append(self._delivery)
         self._delivery = None
         self._outside = ExporterStatistics()

@@ -7,7 +7,12 @@ Field numbers are those of opentelemetry-proto 1.5 (``opentelemetry/proto/trace/
 from __future__ import annotations
 
 from ._encoder import MAX_BYTES, MAX_SPANS, EncodedSpans, Encoder, halve, pack
-from ._response import PartialSuccess, decode_response, decode_retry_delay_ns
+from ._response import (
+    PartialSuccess,
+    decode_response,
+    decode_retry_delay_ns,
+    decode_status_message,
+)
 
 __all__ = (
     "MAX_BYTES",
@@ -17,6 +22,7 @@ __all__ = (
     "PartialSuccess",
     "decode_response",
     "decode_retry_delay_ns",
+    "decode_status_message",
     "halve",
     "pack",
 )

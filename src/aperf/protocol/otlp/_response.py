@@ -6,7 +6,12 @@ from typing import Final, NamedTuple
 
 from ._wire import FieldValue, read_fields
 
-__all__ = ("PartialSuccess", "decode_response", "decode_retry_delay_ns")
+__all__ = (
+    "PartialSuccess",
+    "decode_response",
+    "decode_retry_delay_ns",
+    "decode_status_message",
+)
 
 _RETRY_INFO: Final = b"type.googleapis.com/google.rpc.RetryInfo"
 
@@ -53,6 +58,16 @@ def decode_retry_delay_ns(data: bytes) -> int | None:
             delay = _first(info, 1) if isinstance(info, bytes) else None
             return _duration_ns(delay) if isinstance(delay, bytes) else 0
     return None
+
+
+def decode_status_message(data: bytes) -> str:
+    """Read the message of a google.rpc.Status; empty if there is none.
+
+    Raises:
+        ValueError: the bytes are no such message.
+    """
+    message = _first(data, 2)
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else ""
 
 
 def _duration_ns(data: bytes) -> int:
