@@ -76,9 +76,10 @@ class AllocationTracker:
             return
         from ._background import start
 
+        _switch_on()
         self._thread = start("allocations", self._interval_s, recording, self._plot)
-        if self._thread is not None:
-            _switch_on()
+        if self._thread is None:
+            _switch_off()
 
     def stop(self) -> None:
         """Plot no further; idempotent."""
@@ -103,6 +104,8 @@ class AllocationTracker:
         import tracemalloc
 
         current, peak = tracemalloc.get_traced_memory()
+        if not tracemalloc.is_tracing():
+            return  # switched off meanwhile
         recording.plot("Python memory", current, "memory")
         recording.plot("Python memory, peak", peak, "memory")
         if _ours:
@@ -113,9 +116,13 @@ class AllocationTracker:
     def _plot_places(self, recording: Recording) -> None:
         import tracemalloc
 
+        try:
+            snapshot = tracemalloc.take_snapshot()
+        except RuntimeError:
+            return  # switched off meanwhile
         skipped = (_OWN, tracemalloc.__file__)
         sizes: dict[tuple[str, int], int] = {}
-        for found in tracemalloc.take_snapshot().statistics("lineno"):
+        for found in snapshot.statistics("lineno"):
             frame = found.traceback[0]
             if not frame.filename.startswith(skipped):
                 sizes[frame.filename, frame.lineno] = found.size

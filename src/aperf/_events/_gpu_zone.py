@@ -147,5 +147,15 @@ def ticks(function: str, argument: str, value: object) -> int:
     return integer(function, argument, value, LOWEST, HIGHEST)
 
 
+class _Inert(GpuZone):
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 #: What everybody gets while nothing is recorded.
-INERT = GpuZone(None, None, "", None)
+INERT = _Inert(None, None, "", None)
