@@ -135,7 +135,7 @@ class Marks(Rows):
             format: what its values are: "number", "memory" (bytes) or "percentage".
             step: as steps, not as straight lines between the points.
             fill: with the area below filled.
-            color: 0xRRGGBB, which viewers up to 0.14.0 take for 0xBBGGRR; 0 for their choice.
+            color: 0xRRGGBB; 0 for the viewer's choice.
 
         Raises:
             LocalProtocolError: the name is 0, or there is no such format (strict).
@@ -144,7 +144,9 @@ class Marks(Rows):
         if not name or number is None:
             self._misuse(f"plot {name} as {format!r}", f"a name and one of {tuple(_FORMATS)}")
             return
-        self._put("PlotConfig", name, number, step, fill, color & 0xFF_FFFF)
+        # All viewers up to 0.14.0 read 0xBBGGRR. Later ones do not, but say the same version.
+        blue, green, red = split_color(color)
+        self._put("PlotConfig", name, number, step, fill, blue << 16 | green << 8 | red)
 
     # ------------------------------------------------------------------------------------ sections
 
