@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def in_ns(seconds: float) -> int:
 
 
 class Scribe:
-    """Draws each record as a message with its number: STEP and BIRTH as their tasks.
+    """Draws each record as a message with its number; a PLOT as noise that takes much space.
 
     Args:
         stream: takes the messages.
@@ -59,7 +60,9 @@ class Scribe:
             if len(data) < slots * SLOT:
                 self._rest[ring] = data
                 return
-            self.write(t_ns, f"{Kind(kind).name} {a & 0xFFFF_FFFF}")
+            number = a & 0xFFFF_FFFF  # of a STEP, too
+            noise = random.randbytes(1_000).hex() if kind == Kind.PLOT else ""
+            self.write(t_ns, f"{Kind(kind).name} {number}{noise}")
             data = data[slots * SLOT :]
 
     def gap(self, t_ns: int, slots: int) -> None:
@@ -101,12 +104,17 @@ class Viewer:
     Args:
         port: of the program.
         version: that it speaks.
+        buffer: how much it receives before it reads; 0 for what is usual.
     """
 
-    def __init__(self, port: int, version: int = 82) -> None:
+    def __init__(self, port: int, version: int = 82, *, buffer: int = 0) -> None:
         self.server = Server(version)
-        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
-        self.socket.settimeout(0.01)
+        self.socket = socket.socket()
+        if buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(DEADLINE_S)
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.settimeout(0.002)
         self.socket.sendall(self.server.hello())
         self.is_open = True
 
@@ -116,8 +124,7 @@ class Viewer:
             data = self.socket.recv(1 << 18)
             self.is_open = bool(data)
             self.server.receive(data)
-            if self.server.is_reading:
-                self.socket.sendall(self.server.send())
+            self.socket.sendall(self.server.send())
         except TimeoutError:
             pass
         except OSError:
@@ -129,19 +136,21 @@ class Viewer:
         while not condition():
             assert time.monotonic() < deadline_s, f"{what}: not within {DEADLINE_S} s"
             assert self.is_open, f"{what}: not before the end of the connection"
-            self.read()
+            look_s = time.monotonic() + 0.01  # a look at all that was received takes its time
+            while time.monotonic() < look_s:
+                self.read()
 
     def until_seen(self, text: str) -> None:
         """Read until there is such a message."""
         self.until(lambda: text in self.messages, f"message {text!r} among {self.messages[-5:]}")
 
-    def until_over(self) -> None:
-        """Read to the end."""
-        self.until(lambda: not self.server.is_reading, "the end of the trace")
-        try:
-            self.socket.sendall(self.server.send())
-        except OSError:
-            pass  # it has gone already
+    def until_cut_off(self) -> None:
+        """Read until the program ends the connection."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.is_open:
+            assert time.monotonic() < deadline_s, f"cut off: not within {DEADLINE_S} s"
+            self.read()
+        self.close()
 
     @property
     def messages(self) -> list[str]:

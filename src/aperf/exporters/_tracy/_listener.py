@@ -41,6 +41,8 @@ HELLO_S: Final = 2.0
 _HELLO_BYTES: Final = 64
 #: Peers that have not been answered yet; more are cut off.
 MOST_GREETED: Final = 8
+#: A viewer that connects anew may be faster than the news that it had gone.
+_PATIENCE_S: Final = 0.25
 #: A refusal must have been read before the socket is closed, or the system takes it back.
 _PARTING_S: Final = 1.0
 #: The port cannot be listened at for a while: too many open files, say.
@@ -171,7 +173,11 @@ class Listener:
         if connection.version not in RELEASES:
             self._tell(connection.version)
             await self._refuse(peer, connection.refuse(Refusal.MISMATCH))
-        elif self._viewer is not None or self._stopping.is_set():
+            return
+        if self._viewer is not None:
+            with anyio.move_on_after(_PATIENCE_S):
+                await self._gone.wait()
+        if self._viewer is not None or self._stopping.is_set():
             await self._refuse(peer, connection.refuse(Refusal.NOT_AVAILABLE))
         else:
             await self._serve(peer, connection)

@@ -21,8 +21,8 @@ __all__ = ("Gone", "Peer", "listen", "parse_address")
 #: Ports that are tried, from the one that was asked for.
 PORTS: Final = 20
 _LAST_PORT: Final = 65_535
-#: Connections that wait to be accepted.
-_BACKLOG: Final = 8
+#: Connections that wait to be accepted; where there are more, peers try again a second later.
+_BACKLOG: Final = 128
 #: Bytes handed to the system at a time. Such a piece takes a live peer no time at all.
 _PIECE: Final = 64 << 10
 #: A peer that does not take a piece for so long is gone, even if it forgot to say so.
