@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aperf.protocol.tracy._errors import RemoteProtocolError
@@ -37,8 +38,7 @@ class Decoder:
     """Reads the events of one version of the protocol."""
 
     def __init__(self, version: int) -> None:
-        table = layouts(version)
-        self._rules = {layout.number: _Rule(name, table) for name, layout in table.items()}
+        self._rules = _rules(version)
 
     def records(self, block: bytes) -> Iterator[Record]:
         """Yield the events of a block.
@@ -58,6 +58,12 @@ class Decoder:
             if position > end:
                 raise _cut_off(rule.name)
             yield record
+
+
+@cache
+def _rules(version: int) -> dict[int, _Rule]:
+    table = layouts(version)
+    return {layout.number: _Rule(name, table) for name, layout in table.items()}
 
 
 def _cut_off(name: str) -> RemoteProtocolError:

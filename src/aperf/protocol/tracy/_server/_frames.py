@@ -32,7 +32,7 @@ class SubFrame(NamedTuple):
 
 
 class FrameImage(NamedTuple):
-    """A picture of a frame, compressed (BC1)."""
+    """A picture, compressed (BC1), of the frame that this mark of the default set began."""
 
     frame: int
     width: int

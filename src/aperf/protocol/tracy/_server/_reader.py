@@ -54,7 +54,7 @@ class Reader:
         self._locks = Locks(context, self._rows)
         self._memory = Memory(context, self._rows)
         self._gpu = Gpu(context, self._rows, self._memory)
-        self._samples = Samples(context, self._stacks)
+        self._samples = Samples(context, self._rows, self._stacks)
         self._program = Program(context)
         self._handlers = self._all_handlers()
 

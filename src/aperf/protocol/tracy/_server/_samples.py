@@ -9,6 +9,7 @@ from aperf.protocol.tracy._versions import QueryKind
 
 if TYPE_CHECKING:
     from ._context import Context, Handlers
+    from ._rows import Rows
     from ._stacks import SentStack, Stack, Stacks
 
 __all__ = (
@@ -85,8 +86,9 @@ class ExternalThread(NamedTuple):
 class Samples:
     """The events of samplers."""
 
-    def __init__(self, context: Context, stacks: Stacks) -> None:
+    def __init__(self, context: Context, rows: Rows, stacks: Stacks) -> None:
         self._context = context
+        self._rows = rows
         self._stacks = stacks
         self._samples: list[tuple[int, int, SentStack, bool]] = []
         self._external: list[int] = []
@@ -124,6 +126,7 @@ class Samples:
 
     def _sample(self, *, tid: int, dt: int, at_switch: bool = False) -> None:
         t_ns = self._context.switch_clock.advance(dt)
+        self._rows.see_thread(tid)
         self._samples.append((t_ns, tid, self._stacks.ids.take(), at_switch))
 
     def _switch(
