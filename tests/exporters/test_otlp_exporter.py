@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,10 @@ from opentelemetry import context
 
 from aperf._config import OtlpSettings
 from aperf._errors import ConfigurationError
-from aperf.exporters._otlp_client import Outcome
 from aperf.exporters._otlp_grpc import GrpcClient, target_of
 from aperf.exporters.otlp import OtlpExporter
-from aperf.model import (
-    Category,
-    Detail,
-    Exporter,
-    ExporterStatistics,
-    SessionInfo,
-    SpanBatch,
-    Template,
-    ThreadInfo,
-)
+from aperf.model import Detail, Exporter, ExporterStatistics
+from tests.otlp_batches import SESSION, a_batch, in_s, started
 from tests.scripted_receiver import (
     Answer,
     ScriptedReceiver,
@@ -40,10 +31,8 @@ from tests.scripted_receiver import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-AWAIT = Template(Category.AWAIT, "await sleep")
-SESSION = SessionInfo(
-    service_name="shop", resource=(("service.name", "shop"), ("process.pid", 7)), version="1.2"
-)
+    from aperf.exporters._otlp_client import Outcome
+
 RETRYABLE = (
     "CANCELLED",
     "DEADLINE_EXCEEDED",
@@ -53,32 +42,6 @@ RETRYABLE = (
     "DATA_LOSS",
 )
 REFUSALS = ("INVALID_ARGUMENT", "UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED", "INTERNAL")
-
-
-def in_s(seconds: float) -> int:
-    """Return a deadline."""
-    return time.monotonic_ns() + int(seconds * 1e9)
-
-
-def a_batch(spans: int, *, sampled: bool = True) -> SpanBatch:
-    """Return a batch of awaits."""
-    batch = SpanBatch([AWAIT], [ThreadInfo(0, "")])
-    for number in range(1, spans + 1):
-        batch.rows.extend((0, int(sampled), 1, 2, number, 9, 10, 20, 1, 0, 5, *[0] * 8))
-    return batch
-
-
-@contextmanager
-def started(endpoint: str | int, **options: Any) -> Iterator[OtlpExporter]:
-    """Run an exporter; a number is a port of this machine."""
-    if isinstance(endpoint, int):
-        endpoint = f"http://127.0.0.1:{endpoint}"
-    exporter = OtlpExporter(endpoint, **options)
-    exporter.start(SESSION)
-    try:
-        yield exporter
-    finally:
-        exporter.shutdown(in_s(0.4))
 
 
 @pytest.fixture

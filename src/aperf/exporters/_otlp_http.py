@@ -82,6 +82,8 @@ class HttpClient:
         try:
             answer = connection.post(self._target, body, {**self._headers, **headers}, deadline_ns)
         except (OSError, http.client.HTTPException, ValueError) as error:
+            if self._is_closed:
+                return Outcome(Verdict.RETRY, "closed before there was an answer")
             return _failure(error)
         finally:
             self._give_back(connection)
