@@ -61,6 +61,7 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
 
 #: The same for what makes `OtlpSettings`, by the end of the name: for traces and in general.
 PER_SIGNAL: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
+    "PROTOCOL": ([("grpc", "grpc"), ("HTTP/protobuf", "http/protobuf")], ["http", "tcp"]),
     "ENDPOINT": (
         [
             (text, text)
@@ -102,12 +103,21 @@ SWITCHES: dict[str, tuple[list[tuple[str, bool]], list[str]]] = {
         [("otlp", True), ("OTLP", True), ("console,otlp", True), ("none", False)],
         ["console", "zipkin"],
     ),
-    "OTEL_EXPORTER_OTLP_PROTOCOL": (
-        [("grpc", True), ("http/protobuf", False), ("http/json", False)],
-        ["http", "protobuf"],
-    ),
-    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": (
-        [("grpc", True), ("http/protobuf", False)],
-        ["tcp"],
-    ),
 }
+
+HTTP_BAD = "use http://HOST:PORT or https://HOST:PORT with http/protobuf; ignored"
+
+#: With http/protobuf: what the variables for all signals and for traces say, and where spans go.
+HTTP_ENDPOINTS: list[tuple[str, str, str]] = [
+    ("", "", "http://localhost:4318/v1/traces"),
+    ("http://a:4318", "", "http://a:4318/v1/traces"),
+    ("http://a:4318/", "", "http://a:4318/v1/traces"),
+    ("https://a/otlp", "", "https://a/otlp/v1/traces"),
+    ("https://a/otlp/", "", "https://a/otlp/v1/traces"),
+    ("https://a/otlp?key=b", "", "https://a/otlp/v1/traces?key=b"),
+    ("HTTPS://me:word@a", "", "https://me:word@a/v1/traces"),
+    ("", "http://b:1/v1/traces", "http://b:1/v1/traces"),
+    ("", "http://b:1/elsewhere/", "http://b:1/elsewhere/"),
+    ("", "http://b:1", "http://b:1/"),
+    ("http://a:4318", "http://b:1/x?y=z", "http://b:1/x?y=z"),
+]

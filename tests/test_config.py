@@ -25,7 +25,17 @@ from aperf._config import (
     telemetry_enabled,
 )
 from aperf._errors import ConfigurationError
-from tests.config_cases import NEITHER, OTLP, PER_SIGNAL, PLAIN, SWITCHES, TRACES, YES_AND_NO
+from tests.config_cases import (
+    HTTP_BAD,
+    HTTP_ENDPOINTS,
+    NEITHER,
+    OTLP,
+    PER_SIGNAL,
+    PLAIN,
+    SWITCHES,
+    TRACES,
+    YES_AND_NO,
+)
 
 DOCS = Path(__file__).parents[1] / "docs" / "reference" / "environment.md"
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
@@ -59,7 +69,7 @@ def test_table_covers_settings() -> None:
     """Every setting has a variable, and every variable a setting."""
     named = {variable.field for variable in VARIABLES}
     plain = {field.name for field in fields(Settings)} - {"sources"}
-    otlp = {f"otlp.{field.name}" for field in fields(OtlpSettings)} | {"otlp.protocol"}
+    otlp = {f"otlp.{field.name}" for field in fields(OtlpSettings)}
     assert named == plain | otlp
 
 
@@ -68,7 +78,7 @@ def test_defaults_agree() -> None:
     for variable in VARIABLES:
         owner = OtlpSettings() if variable.field.startswith("otlp.") else Settings()
         field = variable.field.removeprefix("otlp.")
-        if variable.default and field not in {"otlp", "protocol"}:
+        if variable.default and field != "otlp":
             assert getattr(owner, field) == variable.kind.parse(variable.default), variable.name
 
 
@@ -227,24 +237,79 @@ def test_bad_traces_variable_leaves_general_one() -> None:
 
 def test_traces_protocol_wins() -> None:
     """The protocol for traces decides, whatever the general one is."""
-    environ = {**ENDPOINT, OTLP + "PROTOCOL": "http/protobuf", TRACES + "PROTOCOL": "grpc"}
+    environ = {**ENDPOINT, OTLP + "PROTOCOL": "http/json", TRACES + "PROTOCOL": "grpc"}
     settings, warnings = read_settings_with_warnings(environ)
     assert settings.otlp is not None
     assert () == warnings
 
 
-@pytest.mark.parametrize("protocol", ["http/protobuf", "http/json"])
-def test_http_is_a_warning(protocol: str) -> None:
-    """A protocol that aperf does not speak means one warning and no OTLP."""
-    settings, warnings = read_settings_with_warnings({**ENDPOINT, OTLP + "PROTOCOL": protocol})
+@pytest.mark.parametrize("url", [None, "http://b:2"])
+@pytest.mark.parametrize("prefix", [OTLP, TRACES])
+def test_json_is_a_warning(prefix: str, url: str | None) -> None:
+    """A protocol that aperf does not speak means one warning and no OTLP, whoever asks for it."""
+    environ = {**ENDPOINT, prefix + "PROTOCOL": "http/json"}
+    settings, warnings = read_settings_with_warnings(environ, otlp=url)
     assert settings.otlp is None
-    expected = f"OTEL_EXPORTER_OTLP_PROTOCOL: aperf cannot speak {protocol!r}, only grpc; no OTLP"
-    assert (expected,) == warnings
+    assert prefix + "PROTOCOL" == settings.sources["otlp"]
+    problem = "aperf cannot speak 'http/json', only grpc and http/protobuf; no OTLP"
+    assert (f"{prefix}PROTOCOL: {problem}",) == warnings
 
 
-def test_http_without_otlp_is_silent() -> None:
+def test_json_without_otlp_is_silent() -> None:
     """Nobody is warned about the protocol of something that nobody asked for."""
     assert () == read_settings_with_warnings({OTLP + "PROTOCOL": "http/json"}).warnings
+
+
+# ----------------------------------------------------------------------------------- OTLP over HTTP
+
+HTTP = {"OTEL_SDK_ENABLED": "true", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+
+
+@pytest.mark.parametrize(("general", "traces", "expected"), HTTP_ENDPOINTS)
+def test_http_endpoint(general: str, traces: str, expected: str) -> None:
+    """The general endpoint is a base, the one for traces is the URL, as the specification says."""
+    environ = {**HTTP, OTLP + "ENDPOINT": general, TRACES + "ENDPOINT": traces}
+    settings, warnings = read_settings_with_warnings(environ)
+    assert settings.otlp is not None
+    assert (expected, ()) == (settings.otlp.endpoint, warnings)
+    assert expected.startswith("http://") == settings.otlp.insecure
+    source = TRACES + "ENDPOINT" if traces else OTLP + "ENDPOINT" if general else "default"
+    assert source == settings.sources["otlp.endpoint"] == settings.sources["otlp.insecure"]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://c:4318", "http://c:4318/v1/traces"),
+        ("http://c:4318/", "http://c:4318/"),
+        ("https://c/otlp/v1/traces", "https://c/otlp/v1/traces"),
+    ],
+)
+def test_http_url(url: str, expected: str) -> None:
+    """The URL that a caller gives is whole, unless it has no path."""
+    otlp = read_settings({**HTTP, OTLP + "ENDPOINT": "http://a:1"}, otlp=url).otlp
+    assert otlp is not None
+    assert ("http/protobuf", expected) == (otlp.protocol, otlp.endpoint)
+
+
+def test_insecure_is_for_grpc() -> None:
+    """With HTTP the scheme decides, whatever the variable says."""
+    environ = {**HTTP, OTLP + "ENDPOINT": "http://a:1", OTLP + "INSECURE": "false"}
+    assert otlp_of(environ).insecure
+    assert not otlp_of(
+        {**environ, OTLP + "ENDPOINT": "https://a:1", OTLP + "INSECURE": "true"}
+    ).insecure
+
+
+@pytest.mark.parametrize("target", ["collector:4318", "unix:///run/otlp.sock", "dns:///collector"])
+def test_target_is_for_grpc(target: str) -> None:
+    """With HTTP an endpoint that only gRPC understands is a bad value: warned of, and unset."""
+    environ = {OTLP + "PROTOCOL": "http/protobuf", OTLP + "ENDPOINT": target}
+    settings, warnings = read_settings_with_warnings(environ)
+    assert settings.otlp is None
+    assert (f"{OTLP}ENDPOINT: {target!r} is not accepted; {HTTP_BAD}",) == warnings
+    other = {**environ, TRACES + "ENDPOINT": "http://b:1/x"}
+    assert "http://b:1/x" == otlp_of(other).endpoint
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_text(config: Callable[..., tuple[int, str, str]]) -> None:
         "awaits suspended default (APERF_AWAITS)",
         "ring 16 MiB APERF_RING_MB",
         "otlp on OTEL_EXPORTER_OTLP_ENDPOINT",
+        "protocol grpc default (…PROTOCOL)",
         "timeout 3 s …TRACES_TIMEOUT",
         "compression none default (…COMPRESSION)",
     } <= rows

@@ -171,13 +171,26 @@ def test_grpc_target_is_not_tried(doctor: Callable[..., tuple[int, str]]) -> Non
     assert (0, "not tried") == otlp_state(doctor, **{ENDPOINT: "unix:///nowhere.sock"})
 
 
-def test_port_of_http(
-    doctor: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("protocol", "port", "hint"),
+    [
+        ("grpc", 4317, ""),
+        ("grpc", 4318, "; 4318 is usually OTLP/HTTP (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf)"),
+        ("http/protobuf", 4318, ""),
+        ("http/protobuf", 4317, "; 4317 is usually OTLP/gRPC, OTLP/HTTP usually 4318"),
+    ],
+)
+def test_port_of_the_other_protocol(
+    doctor: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    port: int,
+    hint: str,
 ) -> None:
-    """The port of OTLP/HTTP is answered with a hint."""
+    """OTLP/HTTP for the port of OTLP/gRPC, and the other way round, is answered with a hint."""
     monkeypatch.setattr(socket, "create_connection", lambda *_: socket.socket())
-    _, state = otlp_state(doctor, **{ENDPOINT: "http://collector:4318/"})
-    assert "reachable; 4318 is usually OTLP/HTTP, aperf speaks OTLP/gRPC, usually 4317" == state
+    variables = {ENDPOINT: f"http://collector:{port}/", "OTEL_EXPORTER_OTLP_PROTOCOL": protocol}
+    assert (0, f"reachable{hint}") == otlp_state(doctor, **variables)
 
 
 def test_missing_certificate(

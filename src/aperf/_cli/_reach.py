@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 __all__ = ("Destination", "destinations")
 
 _TIMEOUT_S = 1.0
-_GRPC_PORT = 4317  # what OpenTelemetry registered
+_GRPC_PORT, _HTTP_PORT = 4317, 4318  # what OpenTelemetry registered; easily mixed up
 _WELL = {"reachable", "not tried", "writable"}
 _TRACY_PORTS = 20  # so many are tried
-_HTTP_PORT = 4318  # of the other OTLP, and easily mixed up
 
 
 class Destination(NamedTuple):
@@ -41,7 +40,7 @@ def _destinations(settings: Settings) -> Iterator[Destination]:
     if settings.otlp is not None:
         target = public_endpoint(settings.otlp.endpoint)
         state = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
-        yield Destination("otlp", target, state + _hint(target), state in _WELL)
+        yield Destination("otlp", target, state + _hint(settings.otlp), state in _WELL)
     if settings.tracy_enabled:
         yield _tracy(settings)
     if settings.summary != "none":
@@ -79,10 +78,15 @@ def _missing_file(otlp: OtlpSettings) -> str:
     return ""
 
 
-def _hint(endpoint: str) -> str:
-    if not endpoint.rstrip("/").endswith(f":{_HTTP_PORT}"):
-        return ""
-    return f"; {_HTTP_PORT} is usually OTLP/HTTP, aperf speaks OTLP/gRPC, usually {_GRPC_PORT}"
+def _hint(otlp: OtlpSettings) -> str:
+    """Point out the port of the other protocol."""
+    authority = otlp.endpoint.rpartition("://")[2].partition("/")[0]
+    port = authority.rpartition(":")[2]
+    if otlp.protocol == "grpc" and port == str(_HTTP_PORT):
+        return f"; {port} is usually OTLP/HTTP (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf)"
+    if otlp.protocol != "grpc" and port == str(_GRPC_PORT):
+        return f"; {port} is usually OTLP/gRPC, OTLP/HTTP usually {_HTTP_PORT}"
+    return ""
 
 
 def _connect(endpoint: str) -> str:

@@ -100,7 +100,7 @@ def _settings(settings: Settings) -> Iterator[_Setting]:
             value: object = settings.otlp is not None
         elif not field.startswith("otlp."):
             value = getattr(settings, field)
-        elif settings.otlp is None or field == "otlp.protocol":  # which the source of otlp tells
+        elif settings.otlp is None:
             continue
         else:
             value = _public(settings.otlp, field.removeprefix("otlp."))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aperf._errors import ConfigurationError
 
 from ._kinds import ENDPOINT, Kind
+from ._otlp import read_otlp
 from ._service import script_name
 from ._settings import OtlpSettings, Settings
 from ._switch import complaint
@@ -22,12 +23,10 @@ from ._variables import VARIABLES, Variable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Reading", "read_settings", "read_settings_with_warnings", "refusal")
+__all__ = ("Reading", "Values", "read_settings", "read_settings_with_warnings", "refusal")
 
 
 _FIELDS = {field.name: field for field in fields(Settings) if field.name != "sources"}
-
-_OTLP_DEFAULTS = OtlpSettings()
 
 
 class Reading(NamedTuple):
@@ -70,7 +69,7 @@ def read_settings_with_warnings(
     return _fold(values, given, warnings)
 
 
-class _Values(dict[str, object]):
+class Values(dict[str, object]):
     """What the variables say that are set to something good."""
 
     def field(self, field: str) -> tuple[object, str] | None:
@@ -81,8 +80,8 @@ class _Values(dict[str, object]):
         return None
 
 
-def _parse(environ: Mapping[str, str]) -> tuple[_Values, list[str], list[str]]:
-    values, warnings, problems = _Values(), [], []
+def _parse(environ: Mapping[str, str]) -> tuple[Values, list[str], list[str]]:
+    values, warnings, problems = Values(), [], []
     for variable in VARIABLES:
         text = environ.get(variable.name, "").strip()
         if not text:  # empty is unset
@@ -133,7 +132,7 @@ def _is_url(value: object) -> bool:
     return is_url and _reads(ENDPOINT, str(value))
 
 
-def _fold(values: _Values, given: Mapping[str, Any], warnings: list[str]) -> Reading:
+def _fold(values: Values, given: Mapping[str, Any], warnings: list[str]) -> Reading:
     chosen: dict[str, Any] = {"service_name": script_name()}
     sources = dict.fromkeys(_FIELDS, "default")
     for name in _FIELDS.keys() - {"otlp"}:
@@ -145,43 +144,6 @@ def _fold(values: _Values, given: Mapping[str, Any], warnings: list[str]) -> Rea
     if isinstance(otlp, OtlpSettings):
         sources["otlp"] = "argument"
     else:
-        wanted, sources["otlp"] = (True, "argument") if otlp else _wants_otlp(values, warnings)
-        otlp = _otlp(values, otlp, sources) if wanted else None
+        otlp = read_otlp(values, otlp, sources, warnings)
     settings = Settings(**chosen, otlp=otlp, sources=MappingProxyType(sources))
     return Reading(settings, tuple(warnings))
-
-
-def _wants_otlp(values: _Values, warnings: list[str]) -> tuple[bool, str]:
-    """Say whether the environment asks for OTLP, and which variable decides."""
-    enabled, endpoint = values.get("OTEL_SDK_ENABLED"), values.field("otlp.endpoint")
-    if values.get("OTEL_SDK_DISABLED"):
-        return False, "OTEL_SDK_DISABLED"
-    if enabled is False:
-        return False, "OTEL_SDK_ENABLED"
-    if not enabled and not endpoint:
-        return False, "default"
-    if values.get("OTEL_TRACES_EXPORTER") is False:
-        return False, "OTEL_TRACES_EXPORTER"
-    protocol, variable = values.field("otlp.protocol") or ("grpc", "default")
-    if protocol != "grpc":
-        warnings.append(f"{variable}: aperf cannot speak {protocol!r}, only grpc; no OTLP")
-        return False, variable
-    return True, "OTEL_SDK_ENABLED" if enabled or not endpoint else endpoint[1]
-
-
-def _otlp(values: _Values, url: str | None, sources: dict[str, str]) -> OtlpSettings:
-    """Put together how to reach the receiver: at `url`, or where the environment says."""
-    chosen: dict[str, Any] = {}
-    for field in fields(OtlpSettings):
-        found = values.field(f"otlp.{field.name}")
-        if url and field.name == "endpoint":
-            found = url, "argument"
-        sources[f"otlp.{field.name}"] = found[1] if found else "default"
-        if found:
-            chosen[field.name] = found[0]
-    scheme = chosen.get("endpoint", _OTLP_DEFAULTS.endpoint).partition("://")[0].lower()
-    if scheme == "https" or "insecure" not in chosen:
-        # The scheme decides, as in OpenTelemetry's Python SDK: no scheme means TLS.
-        chosen["insecure"] = scheme == "http"
-        sources["otlp.insecure"] = sources["otlp.endpoint"]
-    return OtlpSettings(**chosen)

@@ -208,9 +208,19 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("OTEL_TRACES_EXPORTER", "otlp", TRACES_EXPORTER, "otlp", "`none`: no OTLP."),
     *_otlp(
-        "PROTOCOL", "protocol", PROTOCOL, "grpc", "aperf speaks `grpc`; with `http/...` no OTLP."
+        "PROTOCOL",
+        "protocol",
+        PROTOCOL,
+        "grpc",
+        "What OTLP travels in; aperf does not speak `http/json`.",
     ),
-    *_otlp("ENDPOINT", "endpoint", ENDPOINT, "http://localhost:4317", "The OTLP/gRPC receiver."),
+    *_otlp(
+        "ENDPOINT",
+        "endpoint",
+        ENDPOINT,
+        "http://localhost:4317",
+        "The receiver; with `http/protobuf` port 4318 by default, and a path (see below).",
+    ),
     *_otlp("HEADERS", "headers", HEADERS, "", "Sent with every request."),
     *_otlp(
         "INSECURE",
