@@ -7,10 +7,22 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
-    from . import exporters, testing
+    from . import exporters, locks, testing
     from ._client import instrument_loop, is_active, uninstrument_loop
     from ._errors import AperfError, ConfigurationError, ExportError, InstrumentationError
+    from ._events import (
+        frame_image,
+        frame_mark,
+        gpu_context,
+        memory_pool,
+        message,
+        plot,
+        sample_stacks,
+        subframe,
+        track_allocations,
+    )
     from ._factory import task_factory
+    from ._pytracy import pytracy_zones
     from ._recorder import IMPLEMENTATION
     from ._session import Session, session
     from ._spans import ActiveSpan, current_span, instrument, span
@@ -26,13 +38,24 @@ __all__ = (
     "__version__",
     "current_span",
     "exporters",
+    "frame_image",
+    "frame_mark",
+    "gpu_context",
     "instrument",
     "instrument_loop",
     "is_active",
+    "locks",
+    "memory_pool",
+    "message",
+    "plot",
+    "pytracy_zones",
+    "sample_stacks",
     "session",
     "span",
+    "subframe",
     "task_factory",
     "testing",
+    "track_allocations",
     "uninstrument_loop",
 )
 
@@ -45,15 +68,25 @@ _HOME = {
     "InstrumentationError": "_errors",
     "Session": "_session",
     "current_span": "_spans",
+    "frame_image": "_events",
+    "frame_mark": "_events",
+    "gpu_context": "_events",
+    "memory_pool": "_events",
+    "message": "_events",
+    "plot": "_events",
+    "sample_stacks": "_events",
+    "subframe": "_events",
+    "track_allocations": "_events",
     "instrument": "_spans",
     "instrument_loop": "_client",
     "is_active": "_client",
+    "pytracy_zones": "_pytracy",
     "session": "_session",
     "span": "_spans",
     "task_factory": "_factory",
     "uninstrument_loop": "_client",
 }
-_MODULES = ("exporters", "testing")
+_MODULES = ("exporters", "locks", "testing")
 
 
 def __getattr__(name: str) -> object:

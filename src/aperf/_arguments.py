@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ._config import Settings
 
-__all__ = ("check_arguments", "check_awaits", "with_arguments")
+__all__ = ("check_arguments", "check_awaits", "check_port", "with_arguments")
 
 LOOPS = ("current", "all")
 AWAITS = ("suspended", "all")
@@ -54,6 +54,16 @@ def check_awaits() -> None:
             "awaits='all' needs sys.monitoring, which came with Python 3.12; this is Python"
             f" {sys.version_info.major}.{sys.version_info.minor}: use awaits='suspended'"
         )
+
+
+def check_port(name: str, port: object) -> None:
+    """Check that this is the number of a port.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not isinstance(port, int) or not 1 <= port <= 65535:
+        raise ConfigurationError(complaint(name, port, "a whole number from 1 to 65535"))
 
 
 def _check_exporters(exporters: object) -> None:

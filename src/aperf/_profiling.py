@@ -1,16 +1,20 @@
 """What is watched only while a destination shows more than spans: a profiler's view.
 
-That is: which coroutines a task is suspended in, one inside the other. It costs the loop more than
-the spans do, so it is on only as long as somebody takes the records as they are.
+That is: in which coroutines a task is suspended, one inside the other; who waits for locks; log
+records; and what the program itself has to show. It costs the loop more than the spans do, so it is
+on only as long as somebody takes the records as they are.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from . import _events
+from ._events import _logging
+from ._instrument.locks import Locks
 
 if TYPE_CHECKING:
     from ._recorder import Recorder
-    from .model import Site
 
 __all__ = ("Profiling", "Records")
 
@@ -29,7 +33,7 @@ class Records:
         """Return a name by its number."""
         return self._recorder.cold.names.text(number)
 
-    def picture(self, number: int) -> Any:
+    def picture(self, number: int) -> tuple[int, int, bytes, bool] | None:
         """Return a picture by its number."""
         return self._recorder.cold.pictures.get(number)
 
@@ -39,12 +43,16 @@ class Profiling:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._locks = Locks(recorder)
         self._keys: set[int] = set()
 
     def begin(self, key: int) -> None:
         """Let a session have more than spans."""
         if not self._keys:
             self._recorder.nesting = True
+            _events.activate(self._recorder)
+            _logging.install()
+            self._locks.install(id(self))
         self._keys.add(key)
 
     def end(self, key: int) -> None:
@@ -52,8 +60,15 @@ class Profiling:
         if key in self._keys:
             self._keys.discard(key)
             if not self._keys:
+                self._locks.uninstall(id(self))
+                _logging.uninstall()
+                _events.deactivate()
                 self._recorder.nesting = False
 
     def forget(self) -> None:
         """Be in a forked child, where nothing is watched."""
-        self._keys.clear()
+        if self._keys:
+            self._keys.clear()
+            self._locks.forget()
+            _logging.uninstall()
+            _events.deactivate()

@@ -9,9 +9,11 @@ from aperf._recorder import FrameOp, GpuOp, MemoryOp
 
 if TYPE_CHECKING:
     from aperf.model import RecordTables
-    from aperf.protocol.tracy import Stream, Strings
+    from aperf.protocol.tracy import Stream
 
     from ._sources import Sources
+    from ._task import Happening
+    from ._thread import Thread
 
 __all__ = ("Devices",)
 
@@ -27,77 +29,73 @@ _SIGNED: Final = struct.Struct("<q")
 class Devices:
     """Draws FRAME, IMAGE, MEMORY and GPU records of one connection."""
 
-    def __init__(
-        self, stream: Stream, strings: Strings, sources: Sources, tables: RecordTables
-    ) -> None:
+    def __init__(self, stream: Stream, sources: Sources, tables: RecordTables) -> None:
         self._stream = stream
-        self._strings = strings
+        self._strings = stream.strings
         self._sources = sources
         self._tables = tables
         self._frames = 0
         self._contexts: dict[int, int] = {}
         self._queries: set[tuple[int, int]] = set()
 
-    def frame(self, t_ns: int, flags: int, ref: int) -> None:
+    def frame(self, thread: Thread, event: Happening) -> None:
         """Draw a FRAME."""
-        name = self._strings.text(self._tables.name(ref)) if ref else 0
-        if flags == _MARK:
-            self._frames += not ref
-            self._stream.frame_mark(t_ns, name)
-        elif flags == _BEGIN:
-            self._stream.frame_begin(t_ns, name)
+        name = self._name(event.ref)
+        if event.flags == _MARK:
+            self._frames += not name
+            self._stream.frame_mark(event.t_ns, name)
+        elif event.flags == _BEGIN:
+            self._stream.frame_begin(event.t_ns, name)
         else:
-            self._stream.frame_end(t_ns, name)
+            self._stream.frame_end(event.t_ns, name)
 
-    def image(self, number: int) -> None:
+    def _name(self, ref: int) -> int:
+        return self._strings.text(self._tables.name(ref)) if ref else 0
+
+    def image(self, thread: Thread, event: Happening) -> None:
         """Draw an IMAGE, unless it is gone, or no frame has ended yet."""
-        picture = self._tables.picture(number)
+        picture = self._tables.picture(event.a)
         if picture is not None and self._frames:
             width, height, blocks, flip = picture
             self._stream.frame_image(self._frames, width, height, blocks, flip)
 
-    def memory(
-        self, thread: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
+    def memory(self, thread: Thread, event: Happening) -> None:
         """Draw a MEMORY."""
-        pool = self._strings.text(self._tables.name(ref)) if ref else 0
+        _, t_ns, flags, ref, address, size, payload = event
         if flags == _ALLOCATE:
             (site,) = _NUMBER.unpack_from(payload) if payload else (0,)
             stack = self._sources.stack(site) if site else ()
-            self._stream.mem_alloc(t_ns, thread, a, b, pool, stack)
+            self._stream.mem_alloc(t_ns, thread.number, address, size, self._name(ref), stack)
         else:
-            self._stream.mem_free(t_ns, thread, a, pool)
+            self._stream.mem_free(t_ns, thread.number, address, self._name(ref))
 
-    def gpu(
-        self, thread: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
-    ) -> None:
+    def gpu(self, thread: Thread, event: Happening) -> None:
         """Draw a GPU; what belongs to a context that nobody has heard of is left out."""
-        stream = self._stream
-        if flags == _CONTEXT:
-            self._context(t_ns, ref, a, b, payload)
+        _, t_ns, operation, ref, a, b, payload = event
+        context, stream = self._contexts.get(a), self._stream
+        if operation == _CONTEXT:
+            self._context(event)
+        elif context is None:
             return
-        context = self._contexts.get(a)
-        if context is None:
-            return
-        if flags == _GPU_BEGIN:
+        elif operation == _GPU_BEGIN:
             (site,) = _NUMBER.unpack_from(payload)
             self._queries.add((context, b))
-            stream.gpu_begin(t_ns, thread, b, context, self._sources.span(ref, site).id)
-        elif flags == _GPU_END:
+            stream.gpu_begin(t_ns, thread.number, b, context, self._sources.span(ref, site).id)
+        elif operation == _GPU_END:
             self._queries.add((context, b))
-            stream.gpu_end(t_ns, thread, b, context)
-        elif flags == _TIME:
+            stream.gpu_end(t_ns, thread.number, b, context)
+        elif operation == _TIME:
             if (context, b) in self._queries:
                 self._queries.discard((context, b))
                 stream.gpu_time(context, b, _SIGNED.unpack_from(payload)[0])
         else:
             stream.gpu_time_sync(context, t_ns, b)
 
-    def _context(self, t_ns: int, ref: int, a: int, b: int, payload: bytes) -> None:
-        number = self._contexts.get(a, len(self._contexts))
-        if a in self._contexts or number > 255:
+    def _context(self, event: Happening) -> None:
+        number = len(self._contexts)
+        if event.a in self._contexts or number > 255:
             return
-        self._contexts[a] = number
-        period_ns, kind = _CLOCK.unpack_from(payload)
-        self._stream.gpu_context(number, t_ns, b, period_ns=period_ns, kind=kind)
-        self._stream.gpu_name(number, self._tables.name(ref))
+        self._contexts[event.a] = number
+        period_ns, kind = _CLOCK.unpack_from(event.payload)
+        self._stream.gpu_context(number, event.t_ns, event.b, period_ns=period_ns, kind=kind)
+        self._stream.gpu_name(number, self._tables.name(event.ref))

@@ -84,10 +84,7 @@ class Iterations:
         zone, self._zone = self._zone, None
         if zone is None:
             return
-        if zone is self._row.open[-1]:
-            self._row.end(self._end_ns)
-        else:
-            self._row.remove([zone], self._end_ns)
+        self._row.remove([zone], self._end_ns)
         self._most = max(self._most, self._steps)
         self._steps = 0
         if self._start_ns - self._plotted_ns >= PLOT_NS:
@@ -96,9 +93,7 @@ class Iterations:
             self._plotted_ns = self._start_ns
             self._longest_ns = self._most = 0
 
-    def tick(self, now_ns: int) -> bool:
-        """End the iteration if nothing has run for a while; say whether that was so."""
-        if self._zone is None or now_ns - self._end_ns < IDLE_NS:
-            return False
-        self.close()
-        return True
+    def rest(self, now_ns: int) -> None:
+        """End the iteration if nothing has run for a while."""
+        if now_ns - self._end_ns >= IDLE_NS:
+            self.close()

@@ -51,14 +51,12 @@ class Lanes:
         first: number of the first one; the others follow.
         loop: its name.
         stream: where they are drawn.
-        strings: learns their names.
     """
 
-    def __init__(self, first: int, loop: str, stream: Stream, strings: Strings) -> None:
+    def __init__(self, first: int, loop: str, stream: Stream) -> None:
         self._first = first
         self._loop = loop
         self._stream = stream
-        self._strings = strings
         self._lanes: list[Lane] = []
         self._free: list[int] = []
 
@@ -70,7 +68,7 @@ class Lanes:
         if count >= MOST:
             return None
         number, name = self._first + count, f"{self._loop} · lane {count + 1:02}"
-        self._strings.fiber(number, name)
+        self._stream.strings.fiber(number, name)
         lane = Lane(number, name, self._stream)
         self._lanes.append(lane)
         return lane

@@ -12,38 +12,75 @@ from typing import TYPE_CHECKING, Final
 from aperf._recorder import LockFlag, LockOp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aperf.model import RecordTables
     from aperf.protocol.tracy import Stream
 
     from ._sources import Sources
+    from ._task import Happening, TaskView
+    from ._thread import Thread, Threads
 
 __all__ = ("Locks",)
 
 _OP: Final = 15
 _ANNOUNCE, _WAIT, _OBTAIN = int(LockOp.ANNOUNCE), int(LockOp.WAIT), int(LockOp.OBTAIN)
 _RELEASE, _GIVE_UP, _TERMINATE = int(LockOp.RELEASE), int(LockOp.GIVE_UP), int(LockOp.TERMINATE)
-_SHARED: Final = int(LockFlag.SHARED)
+_SHARED, _OF_THREAD = int(LockFlag.SHARED), int(LockFlag.OF_THREAD)
 
 
 class Locks:
-    """Draws the locks of one connection."""
+    """Draws the locks of one connection.
 
-    def __init__(self, stream: Stream, sources: Sources) -> None:
+    Args:
+        stream: where to draw.
+        sources: gives locations.
+        tables: give names.
+        tasks: the live ones.
+        threads: stand for themselves.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        sources: Sources,
+        tables: RecordTables,
+        tasks: Mapping[int, TaskView],
+        threads: Threads,
+    ) -> None:
         self._stream = stream
         self._sources = sources
+        self._tables = tables
+        self._tasks = tasks
+        self._threads = threads
         self._holders: dict[int, set[int]] = {}
         self._given_up: dict[int, list[int]] = {}
 
-    def announce(self, t_ns: int, lock: int, name: str, *, shared: bool) -> None:
-        """ANNOUNCE: there is a lock from now on."""
-        self._holders[lock] = set()
-        self._stream.lock_announce(lock, t_ns, self._sources.fixed(name).id, shared=shared)
-        self._stream.lock_name(lock, name)
+    def record(self, thread: Thread, event: Happening) -> None:
+        """Draw a LOCK."""
+        if event.flags & _OP == _ANNOUNCE:
+            self._announce(event)
+        elif event.a in self._holders:  # else it was announced before anything that is known
+            self._happen(event.t_ns, event.flags, event.a, self._stand_in(thread, event))
 
-    def record(self, t_ns: int, flags: int, lock: int, thread: int) -> None:
-        """Draw a LOCK record of a lock that was announced."""
-        holders, stream, operation = self._holders.get(lock), self._stream, flags & _OP
-        if holders is None:
-            return  # announced before anything that is known
+    def _stand_in(self, thread: Thread, event: Happening) -> int:
+        """Return the thread that stands for whoever has to do with the lock."""
+        if event.flags & _OF_THREAD:
+            return self._threads.number(event.b) or thread.number
+        task = self._tasks.get(event.b)
+        if task is None or task.lane is None:
+            return thread.number
+        return task.lane.thread(self._stream.strings)
+
+    def _announce(self, event: Happening) -> None:
+        name, shared = self._tables.name(event.ref), bool(event.flags & _SHARED)
+        self._holders[event.a] = set()
+        source = self._sources.fixed(name).id
+        self._stream.lock_announce(event.a, event.t_ns, source, shared=shared)
+        self._stream.lock_name(event.a, name)
+
+    def _happen(self, t_ns: int, flags: int, lock: int, thread: int) -> None:
+        holders, stream, operation = self._holders[lock], self._stream, flags & _OP
         if operation == _TERMINATE:
             del self._holders[lock]
             self._given_up.pop(lock, None)

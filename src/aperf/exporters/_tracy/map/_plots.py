@@ -5,12 +5,16 @@ from __future__ import annotations
 import gc
 import os
 import struct
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from aperf._recorder import PlotFlag
 
 if TYPE_CHECKING:
-    from aperf.protocol.tracy import Stream, Strings
+    from aperf.model import RecordTables
+    from aperf.protocol.tracy import PlotFormat, Stream
+
+    from ._task import Happening
+    from ._thread import Thread
 
 __all__ = ("Plot", "Plots")
 
@@ -42,24 +46,28 @@ class Plot:
 
 
 class Plots:
-    """The plots of one connection."""
+    """The plots of one connection.
 
-    def __init__(self, stream: Stream, strings: Strings) -> None:
+    Args:
+        stream: where to draw.
+        tables: give names.
+    """
+
+    def __init__(self, stream: Stream, tables: RecordTables) -> None:
         self._stream = stream
-        self._strings = strings
+        self._strings = stream.strings
+        self._tables = tables
         self._configured: set[int] = set()
         self._memory = self._plot("resident memory", "memory")
         self._collections = self._plot("garbage collections", "number")
         self._page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
-    def _plot(
-        self, name: str, format: Literal["number", "memory", "percentage"], scale: float = 1
-    ) -> Plot:
+    def _plot(self, name: str, format: PlotFormat, scale: float = 1) -> Plot:
         number = self._strings.text(name)
         self._configure(number, format, is_step=format == "number" and scale == 1)
         return Plot(self._stream, number, scale)
 
-    def _configure(self, number: int, format: str, *, is_step: bool) -> None:
+    def _configure(self, number: int, format: PlotFormat, *, is_step: bool) -> None:
         self._configured.add(number)
         self._stream.plot_config(number, format, step=is_step)
 
@@ -71,15 +79,14 @@ class Plots:
         """Return a plot of numbers of things."""
         return self._plot(name, "number")
 
-    def record(self, t_ns: int, flags: int, name: str, a: int) -> None:
-        """Draw a PLOT record."""
-        number = self._strings.text(name)
+    def record(self, thread: Thread, event: Happening) -> None:
+        """Draw a PLOT."""
+        number = self._strings.text(self._tables.name(event.ref))
         if number not in self._configured:
-            memory = "memory" if flags & _MEMORY else "number"
-            self._configure(number, "percentage" if flags & _PERCENTAGE else memory, is_step=False)
-        raw = a.to_bytes(8, "little")
-        value = _DOUBLE.unpack(raw)[0] if flags & _FLOAT else _INTEGER.unpack(raw)[0]
-        self._stream.plot(number, t_ns, value)
+            self._configure(number, _format(event.flags), is_step=False)
+        raw = event.a.to_bytes(8, "little")
+        value = _DOUBLE.unpack(raw)[0] if event.flags & _FLOAT else _INTEGER.unpack(raw)[0]
+        self._stream.plot(number, event.t_ns, value)
 
     def sample(self, t_ns: int) -> None:
         """Look at the process: memory, garbage collections so far."""
@@ -95,3 +102,9 @@ class Plots:
                 return int(file.read().split()[1]) * self._page
         except (OSError, IndexError, ValueError):
             return None  # no Linux
+
+
+def _format(flags: int) -> PlotFormat:
+    if flags & _MEMORY:
+        return "memory"
+    return "percentage" if flags & _PERCENTAGE else "number"

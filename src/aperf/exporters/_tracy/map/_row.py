@@ -95,6 +95,9 @@ class Row:
 
     def remove(self, gone: list[Zone], t_ns: int) -> None:
         """Close zones in whatever order; those inside that stay are closed and opened anew."""
+        if gone == self.open[-1:]:  # as it nearly always is
+            self.end(t_ns)
+            return
         depth = min(self.open.index(zone) for zone in gone)
         staying = [zone for zone in self.open[depth:] if zone not in gone]
         self.cut(depth, t_ns)

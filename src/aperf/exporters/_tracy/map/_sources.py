@@ -62,7 +62,7 @@ class Source(NamedTuple):
 class Frame(NamedTuple):
     """A coroutine that is awaited, shown as a zone."""
 
-    index: int  #: in the whole chain, outermost first
+    place: int  #: in the whole chain, outermost first
     code: CodeType
     source: Source
 

@@ -83,11 +83,7 @@ class Spans:
     def close(self, spans: dict[int, Zone], row: Row, number: int, t_ns: int) -> None:
         """CLOSE: a span ends, in whatever order."""
         zone = spans.pop(number, None)
-        if zone is None or zone not in row.open:
-            return
-        if row.open[-1] is zone:
-            row.end(t_ns)
-        else:
+        if zone is not None and zone in row.open:
             row.remove([zone], t_ns)
 
     def _describe(self, row: Row, zone: Zone, happening: Happening) -> None:

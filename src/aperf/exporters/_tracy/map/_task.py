@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ._lanes import Lane
     from ._row import Zone
     from ._sources import Chain, Source
+    from ._thread import Thread
 
 __all__ = ("Happening", "Step", "TaskView")
 
@@ -45,7 +46,7 @@ class TaskView:
         name: its own name, if it has one.
         born_ns: where its zone begins.
         lane: where it is drawn; None when there were too many.
-        loop: ring of its loop's thread.
+        thread: where its loop runs.
         steps: how many there have been.
         since_ns: when it was suspended; 0 when that is not known.
         chain: where it is suspended.
@@ -59,25 +60,31 @@ class TaskView:
         "chain",
         "happened",
         "lane",
-        "loop",
         "name",
         "number",
         "since_ns",
         "source",
         "spans",
         "steps",
+        "thread",
         "waiting",
     )
 
     def __init__(
-        self, number: int, source: Source, name: str, born_ns: int, lane: Lane | None, loop: int
+        self,
+        number: int,
+        source: Source,
+        name: str,
+        born_ns: int,
+        lane: Lane | None,
+        thread: Thread,
     ) -> None:
         self.number = number
         self.source = source
         self.name = name
         self.born_ns = born_ns
         self.lane = lane
-        self.loop = loop
+        self.thread = thread
         self.steps = 0
         self.since_ns = 0
         self.chain: Chain | None = None
