@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aperf.protocol.tracy import MAX_SOURCES, Strings
+from aperf.protocol.tracy import MAX_SOURCES, Stream, Strings
 from aperf.protocol.tracy._texts import MAX_TEXT, cut
 
 
@@ -78,6 +78,13 @@ def test_too_many_inline_places() -> None:
     strings = Strings()
     places = {strings.inline("", "function", "file.py", line) for line in range(MAX_SOURCES + 9)}
     assert MAX_SOURCES + 1 == len(places)
+    rest = strings.inline("", "other", "file.py", 1)
+    assert strings.inline_is_generic(rest)
+    assert not strings.inline_is_generic(strings.inline("", "function", "file.py", 1))
+    stream = Stream(72, strings, strict=True)
+    stream.zone_begin_inline(5, "", "other", "file.py", 1)
+    (block,) = stream.take()
+    assert b"other" in block  # the zone's name
 
 
 def test_frames() -> None:

@@ -14,6 +14,7 @@ from ._records import packer
 __all__ = ("Forms",)
 
 _SINCE: Final = 78
+_SHORT: Final = 1 << 16
 _LONG: Final = 1 << 32
 
 
@@ -21,15 +22,14 @@ class Forms:
     """Encodes the events that come by the million, whatever their times."""
 
     __slots__ = (
-        "_begins", "_ends", "_enter", "_leave", "_reach_ns", "_steps", "_suffixes",
+        "_begins", "_ends", "_enter", "_leave", "_split", "_steps", "_suffixes",
         "_zones",
     )  # fmt: skip
 
     def __init__(self, version: int) -> None:
         known = layouts(version)
-        split = version >= _SINCE
-        self._reach_ns = 1 << 16 if split else 1 << 63
-        self._suffixes = ("16", "32", "") if split else ("", "", "")
+        self._split = version >= _SINCE
+        self._suffixes = ("16", "32", "") if self._split else ("", "", "")
         begins = [known["ZoneBegin" + suffix] for suffix in self._suffixes]
         ends = [known["ZoneEnd" + suffix] for suffix in self._suffixes]
         enter, leave = known["FiberEnter"], known["FiberLeave"]
@@ -49,11 +49,11 @@ class Forms:
         return self._suffixes[form], dt_ns
 
     def _narrow(self, dt_ns: int) -> tuple[int, int]:
-        if dt_ns < 0:
+        if dt_ns < 0 or not self._split:
             return 2, dt_ns
-        if dt_ns < self._reach_ns:
+        if dt_ns < _SHORT:
             return 0, dt_ns
-        dt_ns -= self._reach_ns
+        dt_ns -= _SHORT
         return (1, dt_ns) if dt_ns < _LONG else (2, dt_ns - _LONG)
 
     def zone(self, dt_ns: int, source: int, length_ns: int) -> bytes:

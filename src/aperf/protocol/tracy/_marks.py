@@ -58,8 +58,9 @@ class Marks(Rows):
             LocalProtocolError: there is no such severity (strict).
         """
         values: list[int] = [t_ns, *(() if color is None else split_color(color))]
+        meta = self._meta(severity)
         if self.version >= _SEVERITY_SINCE:
-            values.append(self._severity(severity) << 4)
+            values.append(meta)
         self._message("Message", values, color is not None, stack, self._single(text))
 
     def message_literal(
@@ -75,9 +76,8 @@ class Marks(Rows):
         The other arguments are those of `message`.
         """
         values: list[int] = [t_ns, *(() if color is None else split_color(color))]
-        if self.version >= _SEVERITY_SINCE:
-            text = text << 8 | self._severity(severity) << 4
-        values.append(text)
+        meta = self._meta(severity)
+        values.append(text << 8 | meta if self.version >= _SEVERITY_SINCE else text)
         self._message("MessageLiteral", values, color is not None, stack, b"")
 
     def _message(
@@ -91,11 +91,11 @@ class Marks(Rows):
         if self._put(name, *values, before=before):
             self._seen = True
 
-    def _severity(self, severity: int) -> int:
+    def _meta(self, severity: int) -> int:
         if not 0 <= severity <= 5:
             self._misuse(f"severity {severity}", "0 … 5")
             severity = min(max(severity, 0), 5)
-        return severity
+        return severity << 4
 
     def app_info(self, t_ns: int, text: str) -> None:
         """Add a text about the program to the description of the trace."""

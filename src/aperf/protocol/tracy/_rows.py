@@ -135,14 +135,18 @@ class Rows(Writer):
         elif state.thread is not None:
             self._misuse(f"enter fiber {fiber}", f"it not to run on thread {state.thread.tid}")
             self._leave_on(state.thread, t_ns)
+        data, dt_ns = self._data, t_ns - self._clock_ns
+        try:
+            if self._grouped:
+                data += self._pack_enter(self._enter, dt_ns, fiber, self._tid, group)
+            else:
+                data += self._pack_enter(self._enter, dt_ns, fiber, self._tid)
+        except struct.error as error:
+            self._misuse(f"enter fiber {fiber} at {t_ns}", f"values that fit ({error})")
+            return
         thread = self._thread
         if thread.fiber is not None:  # a direct switch
             thread.fiber.thread = None
-        data, dt_ns = self._data, t_ns - self._clock_ns
-        if self._grouped:
-            data += self._pack_enter(self._enter, dt_ns, fiber, self._tid, group)
-        else:
-            data += self._pack_enter(self._enter, dt_ns, fiber, self._tid)
         self._clock_ns = t_ns
         self._seen = True
         thread.fiber, state.thread, self._starts = state, thread, state.starts
@@ -161,7 +165,11 @@ class Rows(Writer):
             self._misuse(f"leave a fiber on thread {self._tid}", "a fiber that it runs")
             return
         data = self._data
-        data += self._pack_leave(self._leave, t_ns - self._clock_ns, self._tid)
+        try:
+            data += self._pack_leave(self._leave, t_ns - self._clock_ns, self._tid)
+        except struct.error as error:
+            self._misuse(f"leave fiber {fiber.id} at {t_ns}", f"a time that fits ({error})")
+            return
         self._clock_ns = t_ns
         thread.fiber = fiber.thread = None
         self._starts = thread.starts

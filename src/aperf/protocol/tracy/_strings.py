@@ -21,6 +21,7 @@ MAX_SOURCES: Final = 32_000
 #: Frames have ids far from the small numbers that 0.13 asks for by mistake.
 _FIRST_FRAME: Final = 1 << 32
 _UNKNOWN: Final = "???"
+_GENERIC: Final = "(more places than a viewer takes)"
 
 
 class Source(NamedTuple):
@@ -68,7 +69,7 @@ class Strings:
         self._files: set[str] = set()
         self._threads: dict[int, str] = {}
         self._fibers: dict[int, str] = {}
-        self._generic = self._new_source("", "(more places than a viewer takes)", "", 0, 0)
+        self._generic = self._new_source("", _GENERIC, "", 0, 0)
 
     # --------------------------------------------------------------------------------------- texts
 
@@ -144,15 +145,19 @@ class Strings:
         """Return a place as it is sent with a zone; arguments as for `source`.
 
         Viewers count these on their own, and take as many: beyond `MAX_SOURCES` a generic place is
-        returned that has only the name.
+        returned (see `inline_is_generic`).
         """
         key = (name, function, file, line, color)
         place = self._inlines.get(key)
         if place is None:
             if len(self._inlines) >= MAX_SOURCES:
-                return _inline("", self.text_of(self.source_of(self._generic).function), "", 0, 0)
+                return _GENERIC_INLINE
             place = self._inlines[key] = _inline(*key)
         return place
+
+    def inline_is_generic(self, place: bytes) -> bool:
+        """Whether a place stands for all beyond the limit: zones there need a name."""
+        return place is _GENERIC_INLINE
 
     # -------------------------------------------------------------------------------------- frames
 
@@ -194,3 +199,6 @@ def _inline(name: str, function: str, file: str, line: int, color: int) -> bytes
         cut(text.replace("\0", ""), _MAX_INLINE // 3) for text in (function, file, name)
     )
     return struct.pack("<II", color & 0xFF_FFFF, line & 0xFFFF_FFFF) + texts
+
+
+_GENERIC_INLINE: Final = _inline("", _GENERIC, "", 0, 0)

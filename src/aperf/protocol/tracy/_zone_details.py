@@ -34,6 +34,8 @@ class ZoneDetails(Zones):
         before = self._records["SourceLocationPayload"](0, len(place)) + place
         if self._put("ZoneBeginAllocSrcLoc", t_ns - self._clock_ns, before=before):
             self._began(t_ns)
+            if self.strings.inline_is_generic(place):
+                self.zone_name(name or function)
 
     def zone_text(self, text: str) -> None:
         """Add a line of text to the innermost open zone.

@@ -12,7 +12,7 @@ from ._records import packer
 from ._rows import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ._strings import Strings
 
@@ -65,7 +65,8 @@ class Zones(Rows):
         try:
             data += self._pack_zone(self._begin, dt_ns, source, self._end, length_ns)
         except struct.error:  # see __init__
-            data += self._forms.zone(dt_ns, source, length_ns)
+            if not self._put_long(self._forms.zone, dt_ns, source, length_ns):
+                return
         self._clock_ns = end_ns
         self._seen = True
         if len(data) >= BLOCK:
@@ -86,7 +87,8 @@ class Zones(Rows):
         try:
             data += self._pack_begin(self._begin, dt_ns, source)
         except struct.error:
-            data += self._forms.begin(dt_ns, source)
+            if not self._put_long(self._forms.begin, dt_ns, source):
+                return
         self._clock_ns = t_ns
         self._seen = True
         self._starts.append(t_ns)
@@ -116,7 +118,9 @@ class Zones(Rows):
         try:
             data += self._pack_end(self._end, dt_ns)
         except struct.error:
-            data += self._forms.end(dt_ns)
+            if not self._put_long(self._forms.end, dt_ns):
+                starts.append(start_ns)
+                return
         self._clock_ns = t_ns
         if len(data) >= BLOCK:
             self._close_block()
@@ -156,7 +160,8 @@ class Zones(Rows):
                 self._begin, length_ns, source, self._leave, 0, tid,
             )  # fmt: skip
         except struct.error:
-            data += self._forms.step(dt_ns, fiber, tid, group, length_ns, source)
+            if not self._put_long(self._forms.step, dt_ns, fiber, tid, group, length_ns, source):
+                return
         state.starts[-1] = self._clock_ns = suspend_ns
         self._seen = True
         if len(data) >= BLOCK:
@@ -193,6 +198,15 @@ class Zones(Rows):
     def _end_row(self, t_ns: int) -> None:
         while self._starts:
             self.zone_end(max(t_ns, self._starts[-1]))
+
+    def _put_long(self, encode: Callable[..., bytes], *values: int) -> bool:
+        """Append what did not fit into the shortest form; say whether it fits into another one."""
+        try:
+            self._data += encode(*values)
+        except struct.error as error:
+            self._misuse(f"{encode.__name__} with {values}", f"values that fit ({error})")
+            return False
+        return True
 
     def _began(self, t_ns: int) -> None:
         self._clock_ns = t_ns
