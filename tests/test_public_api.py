@@ -25,15 +25,27 @@ OFFERED: Final = {
         "__version__",
         "current_span",
         "exporters",
+        "frame_image",
+        "frame_mark",
+        "gpu_context",
         "instrument",
         "instrument_loop",
         "is_active",
+        "locks",
+        "memory_pool",
+        "message",
+        "plot",
+        "pytracy_zones",
+        "sample_stacks",
         "session",
         "span",
+        "subframe",
         "task_factory",
         "testing",
+        "track_allocations",
         "uninstrument_loop",
     ],
+    "aperf.locks": ["ThreadLock", "ThreadRLock", "WatchedLock", "watch"],
     "aperf.exporters": [
         "Exporter",
         "MemoryExporter",
@@ -157,7 +169,7 @@ def test_star_import() -> None:
 
 def test_private_modules() -> None:
     """Modules that are not offered say so by their name, or lie in a package that does."""
-    public = {"exporters", "model", "protocol", "testing"}
+    public = {"exporters", "locks", "model", "otel", "protocol", "testing"}
     names = {module.name for module in pkgutil.iter_modules(aperf.__path__)}
     assert public == {name for name in names if not name.startswith("_")}
 
