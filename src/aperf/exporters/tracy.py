@@ -121,8 +121,12 @@ class TracyExporter:
         program = Program.of(session, sources=self._sources)
         history = History(self._history_bytes, self._history_ns)
         door = listen(address, self._wanted_port)
-        service = Service(door, destination(address, self._announce), program, history, draw)
-        service.start()
+        try:
+            service = Service(door, destination(address, self._announce), program, history, draw)
+            service.start()
+        except BaseException:
+            door.close()
+            raise
         self._history, self._service, self._is_open = history, service, True
         _log.info("aperf: Tracy viewers can connect to %s, port %d", address, service.port)
         if not address.is_loopback:
@@ -165,8 +169,8 @@ class TracyExporter:
         return service.stop(deadline_ns) and not self.counters().dropped_records
 
     def statistics(self) -> ExporterStatistics:
-        """Return nothing but zeros: a viewer is sent records, not spans (see `counters`)."""
-        return ExporterStatistics()
+        """Return faults as failures; a viewer is sent records, not spans (see `counters`)."""
+        return ExporterStatistics(export_failures=self.counters().faults)
 
     def counters(self) -> TracyStatistics:
         """Return what became of viewers and records since `start`."""

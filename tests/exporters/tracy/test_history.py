@@ -196,6 +196,49 @@ def test_the_baseline_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --------------------------------------------------------------------------------- what is in force
 
+
+def lock(operation: LockOp, owner: int = 0, *, number: int = 1, t_ns: int = 0) -> bytes:
+    """Return an event of a lock."""
+    return record(Kind.LOCK, t_ns, flags=operation | LockFlag.SHARED, ref=1, a=number, b=owner)
+
+
+ANNOUNCED = lock(LockOp.ANNOUNCE)
+WAITS_1, HAS_1, GIVES_BACK_1 = (lock(op, 1) for op in (LockOp.WAIT, LockOp.OBTAIN, LockOp.RELEASE))
+WAITS_2, HAS_2, GIVES_BACK_2 = (lock(op, 2) for op in (LockOp.WAIT, LockOp.OBTAIN, LockOp.RELEASE))
+
+
+@pytest.mark.parametrize(
+    ("events", "in_force"),
+    [
+        ([ANNOUNCED, WAITS_1], [ANNOUNCED, WAITS_1]),
+        ([ANNOUNCED, WAITS_1, HAS_1, WAITS_2], [ANNOUNCED, HAS_1, WAITS_2]),
+        ([ANNOUNCED, HAS_1, WAITS_2, lock(LockOp.GIVE_UP, 2)], [ANNOUNCED, HAS_1]),
+        ([ANNOUNCED, HAS_1, WAITS_2, GIVES_BACK_1, HAS_2], [ANNOUNCED, HAS_2]),
+        ([ANNOUNCED, HAS_1, HAS_2, lock(LockOp.RELEASE, 3)], [ANNOUNCED, HAS_2]),
+        ([ANNOUNCED, HAS_1, HAS_1, GIVES_BACK_1], [ANNOUNCED, HAS_1]),
+        ([ANNOUNCED, lock(LockOp.RELEASE, 3)], [ANNOUNCED]),
+        ([ANNOUNCED, HAS_1, lock(LockOp.TERMINATE)], []),
+        ([HAS_1], []),
+    ],
+)
+def test_who_has_a_lock_is_known(events: list[bytes], in_force: list[bytes]) -> None:
+    """A lock is announced to a viewer together with those who hold and await it."""
+    baseline = Baseline()
+    baseline.take(0, b"".join(events), FakeTables())
+    assert [(0, event) for event in in_force] == baseline.declared
+
+
+def test_a_copy_goes_its_own_way() -> None:
+    """What a reader is given does not change while it reads."""
+    baseline, copy = Baseline(), Baseline()
+    baseline.take(0, birth(1) + opened(1, 1) + ANNOUNCED + HAS_1, FakeTables())
+    copy.assign(baseline)
+    baseline.take(0, step(1, done=True) + GIVES_BACK_1 + birth(2), FakeTables())
+    assert [1] == list(copy.born)
+    assert [(0, ANNOUNCED), (0, HAS_1)] == copy.declared
+    assert [(0, ANNOUNCED)] == baseline.declared
+
+
 NUMBERS = st.integers(1, 4)  # few, so that they meet
 TIMES = st.integers(0, 1_000)
 TEXTS = st.text("abcé", max_size=60)
@@ -241,7 +284,9 @@ EVENTS = st.one_of(
 )
 
 #: Which ring an event is in, and after how many slots other rings come in between.
-STORIES = st.lists(st.tuples(st.integers(0, 2), EVENTS, st.integers(1, 9)), max_size=60)
+STORIES = st.lists(
+    st.tuples(st.integers(0, 2), EVENTS, st.integers(1, 9)), min_size=20, max_size=80
+)
 
 
 class InForce:
@@ -330,7 +375,7 @@ def cut(waiting: list[tuple[int, bytes]], slots: int) -> list[tuple[int, bytes]]
 
 
 @settings(deadline=None)
-@given(STORIES, st.integers(1, 200))
+@given(STORIES, st.integers(1, 40))
 def test_the_baseline_is_what_is_in_force(story: list[tuple[int, bytes, int]], memory: int) -> None:
     """However records are cut and dropped, what is known of them is what they say in order."""
     tables = FakeTables()

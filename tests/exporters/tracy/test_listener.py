@@ -260,5 +260,17 @@ def test_a_fault_of_ours_costs_the_connection_and_no_more(
         for _ in range(2):
             Viewer(exporter.port).until_cut_off()
         until(lambda: exporter.counters().faults == 2, "both faults")
+        assert 2 == exporter.statistics().export_failures
     told: list[Any] = [record for record in caplog.records if record.exc_info]
     assert 1 == len(told)
+
+
+def test_a_fault_before_the_welcome_leaves_the_place_free(
+    exporter: TracyExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a viewer that could not even be welcomed is followed by the next one."""
+    with monkeypatch.context() as breaking:
+        breaking.setattr("aperf.exporters._tracy._viewer.Viewer._welcome", None)
+        Viewer(exporter.port).until_cut_off()
+        until(lambda: exporter.counters().faults == 1, "the fault")
+    works(exporter)

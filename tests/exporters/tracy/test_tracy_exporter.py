@@ -191,9 +191,11 @@ def test_a_forked_child_lets_go() -> None:
         viewer.until(lambda: viewer.server.trace.welcome, "a welcome")
         port = exporter.port
         to_child, to_parent = os.pipe(), os.pipe()
-        pid = os.fork()
+        pid = os.fork()  # each side closes the ends that it does not use, to see the other's end
         if not pid:
             status = 1
+            os.close(to_child[1])
+            os.close(to_parent[0])
             try:
                 exporter.forget_after_fork()
                 exporter.export(chunk(0, step(1), FakeTables()), 0)
@@ -204,6 +206,8 @@ def test_a_forked_child_lets_go() -> None:
                 status = 0
             finally:
                 os._exit(status)
+        os.close(to_child[0])
+        os.close(to_parent[1])
         try:
             other_port = int.from_bytes(os.read(to_parent[0], 2), "little")
             assert other_port > port
@@ -213,10 +217,9 @@ def test_a_forked_child_lets_go() -> None:
             viewer.until_cut_off()
             until(lambda: not is_taken(port), "the port")
         finally:
-            os.write(to_child[1], b"x")
+            os.close(to_child[1])
+            os.close(to_parent[0])
             _, status = os.waitpid(pid, 0)
-            for end in (*to_child, *to_parent):
-                os.close(end)
     assert 0 == os.waitstatus_to_exitcode(status)
 
 
@@ -235,8 +238,7 @@ def test_a_thread_that_cannot_start_leaves_no_port_taken(monkeypatch: pytest.Mon
     def cannot(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with exporting() as exporter:
-        port = exporter.port
+    port = random.randrange(10_000, 20_000)
     monkeypatch.setattr(threading.Thread, "start", cannot)
     with pytest.raises(RuntimeError, match="can't start"):
         Exporter(port=port, announce="none").start(SESSION)

@@ -167,6 +167,7 @@ class History:
     def __init__(self, most_bytes: int, most_ns: int) -> None:
         self._most_bytes = most_bytes
         self._most_ns = most_ns
+        self._started_ns = time.monotonic_ns()
         self._block_bytes = min(BLOCK, most_bytes // _PARTS)
         self._lock = threading.Lock()
         self._changed = threading.Condition()  # what has been sent
@@ -246,7 +247,8 @@ class History:
             first = self._blocks[0] if self._blocks else None
         baseline = reader.baseline
         # What was not drained yet, or is dated back, may be a little older than the first block.
-        oldest_ns = min(baseline.oldest_ns(now_ns), now_ns - self._most_ns)
+        kept_ns = max(self._started_ns, now_ns - self._most_ns)
+        oldest_ns = min(baseline.oldest_ns(now_ns), kept_ns)
         if first is not None:
             oldest_ns = min(oldest_ns, first.oldest_ns(baseline.rests))
         baseline.begin_ns = max(oldest_ns, now_ns - _DAY_NS, 0)

@@ -214,8 +214,8 @@ class Listener:
         try:
             await viewer.serve()
         finally:
-            self._counters.repairs += viewer.repairs
             self._viewer = None
             self._gone.set()
+            self._counters.repairs += viewer.repairs
             seconds = time.monotonic() - started_s
             _log.info("aperf: the Tracy viewer has left after %.1f s", seconds)

@@ -81,7 +81,7 @@ class Service:
         try:
             self._thread.start()
         except BaseException:
-            self._close()
+            self._discovery.close()
             raise
         self._ready.wait(5)
 

@@ -88,6 +88,7 @@ class Viewer:
 
     Attributes:
         has_all: whether it has got everything, to the end.
+        repairs: how many events were left out or added, because it would have failed.
     """
 
     def __init__(
@@ -115,11 +116,7 @@ class Viewer:
         self._deadline_s: float | None = None
         self._has_ended = False
         self.has_all = False
-
-    @property
-    def repairs(self) -> int:
-        """How many events were left out or added, because it would have failed."""
-        return self._stream.repairs
+        self.repairs = 0
 
     def urge(self) -> None:
         """Make haste: somebody waits until all is sent."""
@@ -140,6 +137,8 @@ class Viewer:
                 await self._until_gone(self._show, group.cancel_scope)
         finally:
             self._reader.close()
+            if self._connection.state is not State.WELCOME:
+                self.repairs = self._stream.repairs
 
     @property
     def _stream(self) -> Stream:
