@@ -60,8 +60,10 @@ def pytracy_zones(
 
 def _load(port: int) -> ModuleType:
     """Import pytracy, whose client listens from then on, and only where aperf's would."""
-    if "pytracy" in sys.modules:
-        return sys.modules["pytracy"]
+    loaded = sys.modules.get("pytracy")
+    if loaded is not None:
+        return loaded
+    # There is no other way to tell it, and its client looks only once.
     before = {name: os.environ.get(name) for name in ("TRACY_ONLY_LOCALHOST", "TRACY_PORT")}
     os.environ |= {"TRACY_ONLY_LOCALHOST": "1", "TRACY_PORT": str(port)}
     try:
