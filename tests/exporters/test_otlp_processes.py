@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.scripted_http_receiver import scripted_http_receiver
 from tests.scripted_receiver import black_hole, refusing_port, scripted_receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 PRELUDE = """
 import atexit, os, sys, time
@@ -24,17 +30,23 @@ def a_batch(spans):
         batch.rows.extend((0, 1, 1, 2, number, 9, 10, 20, 1, 0, 5, *[0] * 8))
     return batch
 
-exporter = OtlpExporter(f"http://127.0.0.1:{sys.argv[1]}")
+exporter = OtlpExporter(f"http://127.0.0.1:{sys.argv[1]}", protocol=sys.argv[2])
 exporter.start(SessionInfo(service_name="shop"))
 """
 
 
-def run(program: str, port: int, *, timeout_s: float = 40) -> tuple[int, str, str]:
+RECEIVERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "grpc": scripted_receiver,
+    "http/protobuf": scripted_http_receiver,
+}
+both_protocols = pytest.mark.parametrize("protocol", RECEIVERS)
+
+
+def run(program: str, port: int, protocol: str, *, timeout_s: float = 40) -> tuple[int, str, str]:
     """Run a program in a fresh interpreter; return its exit code, stdout and stderr."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + program]
-    done = subprocess.run(
-        [*command, str(port)], capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    warnings = ("-W", "default", "-W", "ignore::DeprecationWarning")  # those of fork with threads
+    command = [sys.executable, *warnings, "-c", PRELUDE + program, str(port), protocol]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -63,27 +75,29 @@ assert exporter.flush(in_s(10))
 )
 
 
+@both_protocols
 @pytest.mark.parametrize(
     ("program", "spans"),
     [(FIRST_EXPORT_AT_EXIT, 5), (WARM_EXPORT_AT_EXIT, 8)],
     ids=["first", "warm"],
 )
-def test_export_at_exit(program: str, spans: int) -> None:
+def test_export_at_exit(program: str, spans: int, protocol: str) -> None:
     """While the interpreter exits, spans are delivered and the exit is clean."""
-    with scripted_receiver() as receiver:
-        assert (7, "True\n", "") == run(program + "sys.exit(7)", receiver.port)
+    with RECEIVERS[protocol]() as receiver:
+        assert (7, "True\n", "") == run(program + "sys.exit(7)", receiver.port, protocol)
         assert spans == len(receiver.accepted)
 
 
+@both_protocols
 @pytest.mark.parametrize("shut_down", [True, False], ids=["shutdown", "abandoned"])
 @pytest.mark.parametrize("peer", ["refusing", "black hole"])
-def test_exit_with_a_dead_receiver(peer: str, shut_down: bool) -> None:
+def test_exit_with_a_dead_receiver(peer: str, shut_down: bool, protocol: str) -> None:
     """A receiver that is not there neither keeps the program from ending nor soils its stderr."""
     program = "exporter.export(a_batch(5), in_s(5))\nprint(exporter.flush(in_s(0.5)))\n"
     if shut_down:
         program += "print(exporter.shutdown(in_s(0.5)))\n"
     with black_hole() as hole:
-        result = run(program, hole if peer == "black hole" else refusing_port())
+        result = run(program, hole if peer == "black hole" else refusing_port(), protocol)
     assert (0, "False\nFalse\n" if shut_down else "False\n", "") == result
 
 
@@ -109,6 +123,7 @@ NEW_SESSION = (
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
+@both_protocols
 @needs_fork
 @pytest.mark.parametrize(
     ("child", "spans"),
@@ -120,31 +135,33 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
     ],
     ids=["_exit", "exit", "new session, _exit", "new session, exit"],
 )
-def test_fork(child: str, spans: int) -> None:
+def test_fork(child: str, spans: int, protocol: str) -> None:
     """With a connection open, a child ends cleanly or starts anew, and the parent goes on."""
-    with scripted_receiver() as receiver:
-        assert (0, "3 True\n", "") == run(FORK.format(child=child), receiver.port)
+    with RECEIVERS[protocol]() as receiver:
+        assert (0, "3 True\n", "") == run(FORK.format(child=child), receiver.port, protocol)
         assert spans == len(receiver.accepted)
 
 
+@both_protocols
 @pytest.mark.faults
-def test_many_forks() -> None:
+def test_many_forks(protocol: str) -> None:
     """The same a hundred times: a lock held while forking would show."""
     program = (
         "for _ in range(100):\n" + "".join(f"    {line}\n" for line in FORK.splitlines()[2:])
     ).format(child=f"{NEW_SESSION} os._exit(3)")
     program = program.replace("exporter.shutdown(in_s(10)))\n", "exporter.flush(in_s(10)))\n")
     program = "os.register_at_fork(after_in_child=exporter.forget_after_fork)\n" + program
-    with scripted_receiver() as receiver:
-        assert (0, "3 True\n" * 100, "") == run(program, receiver.port, timeout_s=50)
+    with RECEIVERS[protocol]() as receiver:
+        assert (0, "3 True\n" * 100, "") == run(program, receiver.port, protocol, timeout_s=50)
         assert 503_700 == len(receiver.accepted)
 
 
+@both_protocols
 @pytest.mark.faults
-def test_exit_while_sending() -> None:
+def test_exit_while_sending(protocol: str) -> None:
     """Ending at any moment of an export, without a word to the exporter, is clean."""
     program = "exporter.export(a_batch(20_000), in_s(5)); time.sleep({delay})"
-    with scripted_receiver() as receiver:
+    with RECEIVERS[protocol]() as receiver:
         for step in range(40):
-            result = run(program.format(delay=step / 1000), receiver.port)
+            result = run(program.format(delay=step / 1000), receiver.port, protocol)
             assert (0, "", "") == result

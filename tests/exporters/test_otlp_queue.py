@@ -111,6 +111,31 @@ def test_sealed_counters() -> None:
     portion = take(queue)
     queue.close()
     queue.seal()
-    queue.count(exported=5)
+    queue.count(portion, exported=5)
+    queue.count_rest(portion)
     queue.done(portion)
     assert ExporterStatistics(dropped_spans=5) == queue.statistics
+
+
+def test_each_span_is_counted_once() -> None:
+    """What is known of a portion that has not come back is not counted again at the end."""
+    queue = SpanQueue(100, 1 << 30)
+    queue.put(a_batch(20))
+    portion = take(queue)
+    queue.count(portion, exported=3)
+    queue.count(portion, dropped=4, failures=1)
+    queue.close()
+    queue.seal()
+    assert ExporterStatistics(3, 7, 1) == queue.statistics
+
+
+def test_rest_of_a_portion() -> None:
+    """After a fault of our own, only that is dropped of which nothing is known yet."""
+    queue = SpanQueue(100, 1 << 30)
+    queue.put(a_batch(20))
+    portion = take(queue)
+    queue.count(portion, exported=3)
+    queue.count_rest(portion)
+    queue.done(portion)
+    queue.seal()
+    assert ExporterStatistics(3, 7, 1) == queue.statistics

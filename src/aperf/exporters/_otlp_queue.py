@@ -63,7 +63,7 @@ class SpanQueue:
         self._room = max_spans
         self._room_bytes = max_bytes
         self._waiting: deque[Portion] = deque()
-        self._under_way: list[Portion] = []
+        self._under_way: dict[int, tuple[Portion, int]] = {}  #: and how many spans are counted
         self._statistics = ExporterStatistics()
         self._is_closed = False
         self._is_sealed = False
@@ -98,7 +98,7 @@ class SpanQueue:
                 self._waiting.append(taken)
                 self._changed.notify_all()
         dropped = refused.count_sampled()
-        self.count(dropped=dropped)
+        self._count(dropped=dropped)
         return dropped
 
     def take(self) -> Portion | None:
@@ -110,27 +110,35 @@ class SpanQueue:
             portion, rest = self._waiting.popleft().split(_PORTION_ROWS)
             if rest.rows:
                 self._waiting.appendleft(rest)
-            self._under_way.append(portion)
+            self._under_way[id(portion)] = portion, 0
             return portion
 
     def done(self, portion: Portion) -> None:
         """Take note that nothing more will become of a portion."""
         with self._changed:
             if not self._is_sealed:
-                self._under_way = [other for other in self._under_way if other is not portion]
+                del self._under_way[id(portion)]
                 self._reserve(portion, -1)
             self._changed.notify_all()
 
-    def count(self, *, exported: int = 0, dropped: int = 0, failures: int = 0) -> None:
-        """Add to the counters."""
+    def count(
+        self, portion: Portion, *, exported: int = 0, dropped: int = 0, failures: int = 0
+    ) -> None:
+        """Take note of what became of spans in a portion."""
         with self._changed:
             if not self._is_sealed:
-                old = self._statistics
-                self._statistics = ExporterStatistics(
-                    exported_spans=old.exported_spans + exported,
-                    dropped_spans=old.dropped_spans + dropped,
-                    export_failures=old.export_failures + failures,
-                )
+                _, counted = self._under_way[id(portion)]
+                self._under_way[id(portion)] = portion, counted + exported + dropped
+                self._add(exported, dropped, failures)
+
+    def count_rest(self, portion: Portion) -> None:
+        """Take note that all spans in a portion are dropped of which nothing else is known."""
+        with self._changed:
+            if not self._is_sealed:
+                _, counted = self._under_way[id(portion)]
+                rest = portion.count_sampled() - counted
+                self._under_way[id(portion)] = portion, counted + rest
+                self._add(0, rest, 1)
 
     def pause(self, duration_ns: int, *, even_if_urgent: bool) -> None:
         """Let a sender wait, but not when somebody waits for it or it is to end."""
@@ -157,13 +165,27 @@ class SpanQueue:
             self._is_closed = True
             waiting, self._waiting = self._waiting, deque()
             self._changed.notify_all()
-        self.count(dropped=sum(portion.count_sampled() for portion in waiting))
+        self._count(dropped=sum(portion.count_sampled() for portion in waiting))
 
     def seal(self) -> None:
         """Drop what has not come back; the counters stay as they are from now on."""
-        self.count(dropped=sum(portion.count_sampled() for portion in self._under_way))
         with self._changed:
+            for portion, counted in self._under_way.values():
+                self._add(0, portion.count_sampled() - counted, 0)
             self._is_sealed = True
+
+    def _count(self, dropped: int) -> None:
+        with self._changed:
+            if not self._is_sealed:
+                self._add(0, dropped, 0)
+
+    def _add(self, exported: int, dropped: int, failures: int) -> None:
+        old = self._statistics
+        self._statistics = ExporterStatistics(
+            exported_spans=old.exported_spans + exported,
+            dropped_spans=old.dropped_spans + dropped,
+            export_failures=old.export_failures + failures,
+        )
 
     def _is_empty(self) -> bool:
         return not self._waiting and not self._under_way

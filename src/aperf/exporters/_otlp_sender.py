@@ -85,7 +85,8 @@ class Sender:
                 self._process(portion)
             except Exception:
                 _LOG.debug("a fault in aperf's OTLP exporter", exc_info=True)
-                self._give_up(portion.count_sampled(), "internal error")
+                self._queue.count_rest(portion)
+                self._warn("internal error")
             finally:
                 self._queue.done(portion)
 
@@ -93,7 +94,7 @@ class Sender:
         with self._encoding:
             groups = list(pack(self._slices(portion)))
         for group in groups:
-            self._deliver(group)
+            self._deliver(portion, group)
 
     # --------------------------------------------------------------------------------- encoding
 
@@ -117,19 +118,22 @@ class Sender:
 
     # ---------------------------------------------------------------------------------- sending
 
-    def _deliver(self, group: Sequence[EncodedSpans], *, may_split: bool = True) -> None:
+    def _deliver(
+        self, portion: Portion, group: Sequence[EncodedSpans], *, may_split: bool = True
+    ) -> None:
         spans = sum(part.span_count for part in group)
         outcome = self._send(self._encoder.request(group))
         if outcome.verdict is Verdict.TAKEN:
             rejected = min(max(outcome.rejected_spans, 0), spans)
-            self._queue.count(exported=spans - rejected, dropped=rejected)
+            self._queue.count(portion, exported=spans - rejected, dropped=rejected)
             if rejected:
                 self._warn(f"{rejected} spans rejected: {outcome.reason}")
         elif outcome.verdict is Verdict.SPLIT and may_split and spans > 1:
             for half in halve(group):
-                self._deliver((half,), may_split=False)
+                self._deliver(portion, (half,), may_split=False)
         else:
-            self._give_up(spans, outcome.reason)
+            self._queue.count(portion, dropped=spans, failures=1)
+            self._warn(outcome.reason)
 
     def _send(self, request: bytes) -> Outcome:
         """Send until the request is taken, refused for good, or out of time."""
@@ -149,12 +153,6 @@ class Sender:
                 return outcome
             self._queue.pause(wait_ns, even_if_urgent=is_order or is_urgent)
             delay_ns = delay_ns if is_urgent else min(2 * delay_ns, _MAX_DELAY_NS)
-
-    # ---------------------------------------------------------------------------------- giving up
-
-    def _give_up(self, spans: int, reason: str) -> None:
-        self._queue.count(dropped=spans, failures=1)
-        self._warn(reason)
 
     def _warn(self, reason: str) -> None:
         """Write one line, and no other for a while: the counters tell the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 import time
@@ -41,6 +42,10 @@ _RESERVE_NS: Final = 200_000_000
 
 #: What a forked child inherited and must not touch, not even by freeing it.
 _INHERITED: Final[list[_Delivery]] = []
+
+
+def _is_provider(value: object) -> bool:
+    return callable(value) and not inspect.iscoroutinefunction(value)
 
 
 class _Delivery:
@@ -147,9 +152,10 @@ class OtlpExporter:
             raise ConfigurationError(f"timeout_s is {timeout_s}; more than 0 is accepted")
         if queue_spans < 1:
             raise ConfigurationError(f"queue_spans is {queue_spans}; 1 or more is accepted")
-        if token_provider is not None and not callable(token_provider):
+        if token_provider is not None and not _is_provider(token_provider):
             # It may be a token, so it is not shown.
-            raise ConfigurationError("token_provider is not callable; a function is accepted")
+            message = "token_provider is not accepted; use a function that returns the token"
+            raise ConfigurationError(message)
         self._settings = OtlpSettings(
             protocol=protocol,
             endpoint=endpoint,
