@@ -403,3 +403,47 @@ def test_the_baseline_is_what_is_in_force(story: list[tuple[int, bytes, int]], m
     assert brute.events == baseline.events
     for ring, data in rings.items():
         assert b"".join(data for other, data in slots if other == ring).endswith(data)
+
+
+@settings(deadline=None)
+@given(STORIES, st.integers(1, 40), st.lists(st.integers(0, 30), min_size=1))
+def test_a_reader_sees_each_event_or_is_told_that_it_is_missing(
+    story: list[tuple[int, bytes, int]], memory: int, pauses: list[int]
+) -> None:
+    """However slowly a viewer reads: what it is given and what it is told to miss is everything."""
+    tables, kept = FakeTables(), History(memory * 64, 10 * S)
+    reader, slots = kept.open(), woven(story)
+    seen, missing, partial = list[bytes](), 0, dict[int, bytes]()
+
+    def take(ring: int, data: bytes) -> None:
+        for start in range(0, len(data), SLOT):
+            event = partial.pop(ring, b"") + data[start : start + SLOT]
+            if len(event) == event[9] * SLOT:
+                seen.append(event)
+            else:
+                partial[ring] = event
+
+    def read() -> bool:
+        nonlocal missing
+        match reader.read():
+            case None:
+                return False
+            case Gap(records=records):
+                missing += records
+                partial.clear()
+                partial.update(reader.baseline.rests)
+            case block:
+                for ring, data in block.pieces(3):
+                    take(ring, data)
+        return True
+
+    for number, (ring, data) in enumerate(slots):
+        kept.append(chunk(ring, data, tables))
+        if pauses[number % len(pauses)] == 0:
+            read()
+    while read():
+        pass
+    assert len(story) == len(seen) + missing
+    assert {} == partial
+    everything = [event for _, event, _ in story]
+    assert all(event in everything for event in seen)

@@ -174,6 +174,7 @@ class History:
         self._blocks: deque[Block] = deque()
         self._bytes = 0  # of the blocks, without the one that is being filled
         self._filling: Block | None = None
+        self._is_behind = False  # there is more to drop
         self._count = 0  # of blocks, ever
         self._baseline = Baseline()
         self._reader: Reader | None = None
@@ -198,7 +199,8 @@ class History:
             full = block.size >= self._block_bytes
             if full or t_ns - block.begin_ns > self._most_ns // _PARTS:
                 self._seal()
-            self._drop(t_ns)
+            if self._filling is None or self._is_behind:
+                self._drop(t_ns)
 
     def mark(self) -> int:
         """Return the number that the next block will have: what was appended is in those before."""
@@ -309,10 +311,10 @@ class History:
             whether there are more to drop: a few at a time is enough, since each comes alone.
         """
         for _ in range(_FEW):
-            if not self._is_due(now_ns):
-                return False
-            self._pass(self._blocks.popleft())
-        return self._is_due(now_ns)
+            if self._is_due(now_ns):
+                self._pass(self._blocks.popleft())
+        self._is_behind = self._is_due(now_ns)
+        return self._is_behind
 
     def _is_due(self, now_ns: int) -> bool:
         """Say whether the oldest block has to go."""
