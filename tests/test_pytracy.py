@@ -44,11 +44,22 @@ def free_port() -> int:
         return port
 
 
+def connect(port: int) -> socket.socket:
+    """Connect to a program whose client may not listen yet."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return socket.create_connection(("localhost", port), DEADLINE_S)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+
+
 def zones(port: int) -> list[str]:
     """Look at a program as a viewer of Tracy 0.11.1 does, and return what its zones are called."""
     server = Server(69)
     deadline_s = time.monotonic() + DEADLINE_S
-    with socket.create_connection(("localhost", port), DEADLINE_S) as connection:
+    with connect(port) as connection:
         connection.sendall(server.hello())
         while time.monotonic() < deadline_s:
             server.receive(connection.recv(1 << 18))
