@@ -1,4 +1,4 @@
-"""A real OTLP/gRPC receiver that others wrote: Datadog's test agent, from PyPI.
+"""A real OTLP receiver that others wrote: Datadog's test agent, from PyPI.
 
 It pins an old opentelemetry-proto, so it lives in an environment of its own, which is made once and
 kept in .nox. Use it with ``from tests.receivers import ddapm``.
@@ -68,7 +68,7 @@ class TestAgent:
 
     Attributes:
         endpoint: where it takes OTLP/gRPC.
-        http_url: where it shows what it took.
+        http_url: where it takes OTLP/HTTP, and shows what it took.
     """
 
     __test__ = False  # its name does not make it a test

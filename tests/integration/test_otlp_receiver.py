@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    Protocol = Literal["grpc", "http/protobuf"]
+
 __all__ = ("ddapm",)  # a fixture: pytest finds it by its name in this module
 
 # Making the receiver's environment takes a minute on a fresh machine.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+both_protocols = pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 
 NOW_NS = 1_790_000_000_000_000_000
 TRACE_ID = 0x0123456789ABCDEF_FEDCBA9876543210
@@ -92,9 +96,14 @@ def hand_made_batch() -> SpanBatch:
     return batch
 
 
-def send(agent: TestAgent, batch: SpanBatch) -> dict[str, ReceivedSpan]:
+def endpoint_of(agent: TestAgent, protocol: Protocol) -> str:
+    """Return where the receiver takes what a protocol carries."""
+    return agent.endpoint if protocol == "grpc" else agent.http_url
+
+
+def send(agent: TestAgent, batch: SpanBatch, protocol: Protocol) -> dict[str, ReceivedSpan]:
     """Send a batch; return what arrived, by name."""
-    exporter = OtlpExporter(agent.endpoint)
+    exporter = OtlpExporter(endpoint_of(agent, protocol), protocol=protocol)
     resource = (("service.name", "shop"), ("process.pid", 7))
     exporter.start(SessionInfo(service_name="shop", resource=resource, version="1.2"))
     exporter.export(batch, in_s(5))
@@ -102,9 +111,10 @@ def send(agent: TestAgent, batch: SpanBatch) -> dict[str, ReceivedSpan]:
     return {span.name: span for span in agent.spans_of("shop")}
 
 
-def test_hand_made_batch(agent: TestAgent) -> None:
+@both_protocols
+def test_hand_made_batch(agent: TestAgent, protocol: Protocol) -> None:
     """Names, parents, times, attributes, links, events and status arrive as they were sent."""
-    spans = send(agent, hand_made_batch())
+    spans = send(agent, hand_made_batch(), protocol)
     assert {"main", "await Queue.get", "checkout"} == spans.keys()
     task, waiting, failed = spans["main"], spans["await Queue.get"], spans["checkout"]
 
@@ -165,13 +175,22 @@ asyncio.run(main())
 """
 
 
-def test_program_spans_arrive(agent: TestAgent, tmp_path: Path) -> None:
+def test_same_over_both(agent: TestAgent) -> None:
+    """What arrives owes nothing to the protocol that carried it."""
+    by_grpc = send(agent, hand_made_batch(), "grpc")
+    agent.clear()
+    assert by_grpc == send(agent, hand_made_batch(), "http/protobuf")
+
+
+@both_protocols
+def test_program_spans_arrive(agent: TestAgent, tmp_path: Path, protocol: Protocol) -> None:
     """A program that asks for telemetry by its environment is seen task by task, wait by wait."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     environment = {
         "TELEMETRY_ENABLED": "true",
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": agent.endpoint,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint_of(agent, protocol),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
         "OTEL_SERVICE_NAME": "program",
     }
     before_ns = time.time_ns()
