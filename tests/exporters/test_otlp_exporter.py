@@ -331,12 +331,18 @@ def test_own_calls_are_not_traced(
     assert [True] == seen
 
 
-def test_wrong_header(receiver: ScriptedReceiver) -> None:
-    """A header that gRPC does not accept is a failure like any other."""
-    with started(receiver.port, headers={"bad header": "x"}) as exporter:
+def test_wrong_header(receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixture) -> None:
+    """A header that gRPC does not accept is a failure like any other, and is not repeated."""
+    headers = {"bad header": "x", "authorization": "sesame"}
+    with (
+        caplog.at_level(logging.DEBUG, "aperf"),
+        started(receiver.port, headers=headers) as exporter,
+    ):
         exporter.export(a_batch(3), in_s(5))
         assert not exporter.flush(in_s(10))
         assert ExporterStatistics(dropped_spans=3, export_failures=1) == exporter.statistics()
+    assert "gRPC does not accept a header" in caplog.text
+    assert "sesame" not in caplog.text
 
 
 # ---------------------------------------------------------------------------------- endpoints

@@ -12,7 +12,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from aperf.protocol.otlp import PartialSuccess, decode_response, decode_retry_delay_ns
+from aperf.protocol.otlp import (
+    PartialSuccess,
+    decode_response,
+    decode_retry_delay_ns,
+    decode_status_message,
+)
 from aperf.protocol.otlp._wire import (
     FIXED32,
     FIXED64,
@@ -58,7 +63,7 @@ def test_bytes_that_are_no_message(data: bytes) -> None:
 @given(st.binary(max_size=40))
 def test_any_bytes(data: bytes) -> None:
     """Any bytes give fields or a ValueError, nothing else."""
-    for read in (decode_response, decode_retry_delay_ns):
+    for read in (decode_response, decode_retry_delay_ns, decode_status_message):
         try:
             read(data)
         except ValueError:
@@ -114,6 +119,8 @@ def packed(message: RetryInfo | DebugInfo) -> Any:
     ],
 )
 def test_retry_delay(details: list[RetryInfo | DebugInfo], expected: int | None) -> None:
-    """The delay is found among the details of a google.rpc.Status."""
+    """The delay is found among the details of a google.rpc.Status, and so is its message."""
     status = Status(code=8, message="slow down", details=[packed(detail) for detail in details])
     assert expected == decode_retry_delay_ns(status.SerializeToString())
+    assert "slow down" == decode_status_message(status.SerializeToString())
+    assert "" == decode_status_message(b"")

@@ -113,7 +113,7 @@ def _build() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
 
 def _add_run_options(run: argparse.ArgumentParser) -> None:
     # Values are checked together with the environment, so that all that is wrong is said at once.
-    run.add_argument("--otlp", metavar="URL", help="send spans to this OTLP/gRPC receiver")
+    run.add_argument("--otlp", metavar="URL", help="send spans to this OTLP receiver")
     run.add_argument(
         "--summary", metavar="FORM", help="text (default), json, or none for no summary at all"
     )

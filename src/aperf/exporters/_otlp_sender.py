@@ -2,9 +2,9 @@
 
 Two threads, so that one request is prepared while the other is on its way. Encoding is Python and
 holds the GIL: it goes slice by slice, each about as long as `_SLICE_NS`, with a pause after each,
-in one thread at a time. Measured beside a loop with timers of 1 ms, that leaves the loop as it was;
-without pauses the timers come 50 times later at the 99th percentile. The pauses are left out when
-somebody waits for delivery.
+in one of the two threads at a time. Measured beside a loop with timers of 1 ms, that leaves the
+loop as it was; without pauses the timers come 50 times later at the 99th percentile. The pauses are
+left out when somebody waits for delivery.
 """
 
 from __future__ import annotations
