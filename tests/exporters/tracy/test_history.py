@@ -289,7 +289,7 @@ STORIES = st.lists(
 )
 
 
-class InForce:
+class Plain:
     """The baseline as one would write it without a thought to its costs."""
 
     def __init__(self) -> None:
@@ -389,7 +389,7 @@ def test_the_baseline_is_what_is_in_force(story: list[tuple[int, bytes, int]], m
     rings = rest_of(reader)
     passed = len(slots) - sum(len(data) for data in rings.values()) // SLOT + left
 
-    brute, partial = InForce(), dict[int, bytes]()
+    brute, partial = Plain(), dict[int, bytes]()
     for ring, data in slots[:passed]:
         partial[ring] = partial.get(ring, b"") + data
         event = partial[ring]

@@ -185,6 +185,7 @@ class Viewer:
         while self._deadline_s is None:
             is_more = self._map()
             if not is_more:
+                self._is_urgent = False
                 self._tick()
             await self._send(all_of_it=not is_more)
             if is_more:
@@ -252,10 +253,10 @@ class Viewer:
     async def _send(self, *, all_of_it: bool) -> None:
         """Send what is drawn, and answers; without haste, if there is not much."""
         if all_of_it or self._stream.waiting >= _ENOUGH or not self._read_on.is_set():
-            drawn = self._drawn
+            drawn, read_on = self._drawn, self._read_on  # more may come while this is sent
             for frame in self._stream.take():
                 await self._peer.send(frame)
-            self._read_on.set()
+            read_on.set()
             self._reader.done(drawn)
 
     async def _breathe(self) -> None:
@@ -266,7 +267,6 @@ class Viewer:
 
     async def _rest(self, seconds: float) -> None:
         """Wait for questions, or for orders."""
-        self._is_urgent = False
         with anyio.move_on_after(seconds):
             await self._wake.wait()
         self._wake = anyio.Event()
