@@ -45,14 +45,15 @@ def free_port() -> int:
 
 
 def connect(port: int) -> socket.socket:
-    """Connect to a program whose client may not listen yet."""
+    """Connect to a program whose client may not listen yet, and prefers IPv6."""
     deadline_s = time.monotonic() + DEADLINE_S
     while True:
-        try:
-            return socket.create_connection(("localhost", port), DEADLINE_S)
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.01)
+        for host in ("::1", "127.0.0.1"):
+            try:
+                return socket.create_connection((host, port), DEADLINE_S)
+            except OSError:
+                assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 def zones(port: int) -> list[str]:

@@ -33,8 +33,8 @@ def pytracy_zones(
     costs some hundred nanoseconds more.
 
     Args:
-        port: of pytracy's client on the loopback interface; the next free one of 20 when it is
-            taken. It counts the first time in a process.
+        port: of pytracy's client on the loopback interface, at ``::1`` where there is IPv6; the
+            next free one of 20 when it is taken. It counts the first time in a process.
         standard_library: whether calls within the standard library are shown, too.
         installed: whether those within installed packages are.
 
