@@ -1,0 +1,42 @@
+"""Living with OpenTelemetry. Each part is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._listener import MetricsListener
+    from ._metrics import Metrics
+    from ._metrics_exporter import MetricsExporter
+    from ._metrics_meter import StepMeter
+    from ._metrics_settings import MetricsSettings
+    from ._metrics_source import SessionSource
+
+__all__ = (
+    "Metrics",
+    "MetricsExporter",
+    "MetricsListener",
+    "MetricsSettings",
+    "SessionSource",
+    "StepMeter",
+)
+
+_MODULES = {
+    "Metrics": "_metrics",
+    "MetricsExporter": "_metrics_exporter",
+    "MetricsListener": "_listener",
+    "MetricsSettings": "_metrics_settings",
+    "SessionSource": "_metrics_source",
+    "StepMeter": "_metrics_meter",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take it for a promise that every name exists
+
+    def __getattr__(name: str) -> object:
+        """Import what is asked for: a session without metrics pays for none."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        return value
