@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from aperf.protocol.tracy._blocks import MAX_BLOCK
 from aperf.protocol.tracy._errors import RemoteProtocolError
 from aperf.protocol.tracy._versions import QueryKind
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ._context import Context, Handlers
 
 __all__ = ("SentStack", "Stack", "StackFrame", "Stacks")
+
+#: The longest machine code of a symbol that fits a block: its event, id and length come with it.
+_MAX_CODE: Final = MAX_BLOCK - 13
 
 #: Ids of frames, or frames.
 SentStack: TypeAlias = "tuple[int, ...] | Stack"
@@ -111,7 +115,8 @@ class Stacks:
         self._context.files.want(file)
         if symbol:
             self._ask(QueryKind.SYMBOL, symbol)
-            if symbol_length and self._context.welcome.code_transfer:
+            # Clients do not look whether the answer fits a block.
+            if 0 < symbol_length <= _MAX_CODE and self._context.welcome.code_transfer:
                 self._ask(QueryKind.SYMBOL_CODE, symbol, symbol_length)
 
     def _symbol(self, *, line: int, symbol: int) -> None:
