@@ -86,6 +86,7 @@ def test_any_events(version: int, flags: int, data: st.DataObject) -> None:
 
 
 @given(_VERSION, st.binary(max_size=3000))
+@settings(deadline=None)
 def test_any_answer(version: int, data: bytes) -> None:
     """A viewer understands or refuses whatever answers its hello."""
     receive(Server(version), data)
@@ -93,6 +94,7 @@ def test_any_answer(version: int, data: bytes) -> None:
 
 
 @given(_VERSION, _FLAGS, st.lists(st.binary(max_size=300), max_size=3))
+@settings(deadline=None)
 def test_any_block(version: int, flags: int, blocks: list[bytes]) -> None:
     """A viewer understands or refuses any block, compressed or not, cut or whole."""
     for encode in (bytes, literal_block, lambda data: lz4.block.compress(data, store_size=False)):
@@ -120,6 +122,7 @@ def events_of(connection: Connection, data: bytes) -> list[Any]:
 
 
 @given(st.lists(st.binary(max_size=20), max_size=5))
+@settings(deadline=None)
 def test_any_hello(pieces: list[bytes]) -> None:
     """A client understands or refuses whatever comes instead of a hello."""
     for begin in (b"", b"TracyPrf", b"TracyPrf\x48\0\0\0"):

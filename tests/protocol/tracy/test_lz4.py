@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lz4.block
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aperf.protocol.tracy import RemoteProtocolError
@@ -20,12 +20,14 @@ _REPETITIVE = st.lists(
 
 
 @given(_REPETITIVE)
+@settings(deadline=None)
 def test_library(data: bytes) -> None:
     """What the library compresses is decoded to what it was."""
     assert data == decompress(lz4.block.compress(data, store_size=False), b"", _LIMIT)
 
 
 @given(_REPETITIVE, st.data())
+@settings(deadline=None)
 def test_earlier_blocks(data: bytes, draw: st.DataObject) -> None:
     """A block may refer to the end of what was decoded before it."""
     history = draw.draw(_REPETITIVE.map(lambda more: (more + data)[-WINDOW:]))
@@ -70,6 +72,7 @@ def test_limit() -> None:
 
 
 @given(st.binary(max_size=200), st.binary(max_size=50))
+@settings(deadline=None)
 def test_any_bytes(block: bytes, history: bytes) -> None:
     """Any bytes are decoded or refused, nothing else."""
     try:
