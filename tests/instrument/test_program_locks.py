@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import subprocess
 import sys
@@ -332,6 +333,7 @@ def test_what_stands_in_is_like_the_lock() -> None:
     assert isinstance(lock, WatchedLock)
     assert inspect.iscoroutinefunction(lock.acquire)
     assert repr(inner) in repr(lock)
+    assert not copy.copy(lock).locked()
     with pytest.raises(AttributeError):
         _ = lock.nothing_like_that
 

@@ -5,6 +5,7 @@ Loads neither asyncio nor the recorder: a program's locks may be here while aper
 
 from __future__ import annotations
 
+import os
 import threading
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
@@ -17,6 +18,7 @@ __all__ = ("Calls", "Wait")
 
 #: Held while a lock is announced. Reentrant: a signal handler may acquire a lock meanwhile.
 _announcing = threading.RLock()
+os.register_at_fork(after_in_child=_announcing._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 class Calls:

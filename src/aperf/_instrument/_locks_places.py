@@ -21,9 +21,10 @@ _COROUTINES: Final = (
     | inspect.CO_ITERABLE_COROUTINE
     | inspect.CO_ASYNC_GENERATOR
 )
+_LIBRARY, _USER, _LOOP = range(3)
 #: Verdicts by file, made anew when there are more.
 _MAX_FILES: Final = 4_096
-_is_user: dict[str, bool] = {}
+_files: dict[str, int] = {}
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
@@ -31,27 +32,31 @@ def user_frame(frame: FrameType | None) -> FrameType | None:
     found = None
     in_task = False
     while frame is not None:
-        is_coroutine = bool(frame.f_code.co_flags & _COROUTINES)
-        if in_task and not is_coroutine:
+        code = frame.f_code
+        if code.co_flags & _COROUTINES:
+            in_task = True
+        elif in_task:
             break  # what runs the task
-        if frame.f_globals.get("__name__") in _LOOPS:
+        file = _files.get(code.co_filename)
+        if file is None:
+            file = _look_at(frame)
+        if file == _LOOP:
             break
         found = frame
-        if _in_user_code(frame):
+        if file == _USER:
             break
-        in_task = is_coroutine
         frame = frame.f_back
     return found
 
 
-def _in_user_code(frame: FrameType) -> bool:
-    code = frame.f_code
-    known = _is_user.get(code.co_filename)
-    if known is None:
-        if len(_is_user) >= _MAX_FILES:
-            _is_user.clear()
-        known = _is_user[code.co_filename] = bool(classify(code) & USER)
-    return known
+def _look_at(frame: FrameType) -> int:
+    if len(_files) >= _MAX_FILES:
+        _files.clear()
+    verdict = _USER if classify(frame.f_code) & USER else _LIBRARY
+    if frame.f_globals.get("__name__") in _LOOPS:
+        verdict = _LOOP
+    _files[frame.f_code.co_filename] = verdict
+    return verdict
 
 
 def name_at(kind: str, frame: FrameType | None) -> str:

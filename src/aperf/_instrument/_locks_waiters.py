@@ -147,7 +147,7 @@ class _Held(Waiters):
 
     def _is_free(self) -> bool:
         """Say whether nobody waits who could still get it."""
-        return all(future.cancelled() for future in super().__iter__())
+        return not len(self) or all(future.cancelled() for future in super().__iter__())
 
 
 class LockWaiters(_Held):

@@ -26,6 +26,8 @@ class WatchedLock:
         self._calls = calls
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_lock":  # a copy that is being made has none yet
+            raise AttributeError(name)
         return getattr(self._lock, name)
 
     async def acquire(self, *args: Any, **kwargs: Any) -> Any:
