@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from aperf._config import OtlpSettings
 from aperf.otel import MetricsExporter, MetricsSettings
 from aperf.otel._metrics_table import METRICS
 from tests.metered import a_bit_of_everything, metered_session
@@ -38,16 +38,16 @@ CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
 NEVER_NS = 3600 * 10**9
 
 
-def to(port: int, **settings: Any) -> MetricsSettings:
+def to(port: int, *, interval_ns: int = NEVER_NS, **settings: Any) -> MetricsSettings:
     """Return settings for a receiver that speaks gRPC."""
-    settings = {"interval_ns": NEVER_NS, "endpoint": f"http://127.0.0.1:{port}", **settings}
-    return MetricsSettings(**settings)
+    ours = {name: settings.pop(name) for name in ("temporality", "histograms") if name in settings}
+    settings = {"endpoint": f"http://127.0.0.1:{port}", **settings}
+    return MetricsSettings(otlp=OtlpSettings(**settings), interval_ns=interval_ns, **ours)
 
 
 def over_http(port: int, **settings: Any) -> MetricsSettings:
     """Return settings for a receiver that speaks HTTP."""
-    endpoint = f"http://127.0.0.1:{port}/v1/metrics"
-    return to(port, endpoint=endpoint, protocol="http/protobuf", **settings)
+    return to(port, protocol="http/protobuf", **settings)
 
 
 def session_pushing(settings: MetricsSettings, *, flush: bool = False) -> Session:
@@ -62,11 +62,6 @@ def session_pushing(settings: MetricsSettings, *, flush: bool = False) -> Sessio
         return session
 
     return run_plain(main())
-
-
-@pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What the SDK's exporters log stays out of the output."""
 
 
 def check_all(receiver: MetricsReceiver) -> None:
@@ -104,7 +99,7 @@ def test_the_end_of_a_session_pushes_all_over_grpc() -> None:
 
 
 def test_the_end_of_a_session_pushes_all_over_http() -> None:
-    """The same over HTTP, at the very path of the endpoint, compressed if wanted."""
+    """The same over HTTP, where no path means the usual one, compressed if wanted."""
     with http_metrics_receiver() as receiver:
         session_pushing(
             over_http(receiver.port, headers=(("x-key", "secret"),), compression="gzip")
@@ -207,8 +202,25 @@ def test_a_refused_push_is_counted_and_told() -> None:
         assert (False, True, 1) == run_plain(main())
 
 
-def test_failed_pushes_at_intervals_are_counted() -> None:
-    """Nobody waits for them, so the counter tells; `aperf.export.failures` is pushed later."""
+@pytest.mark.parametrize(
+    ("receiver_of", "settings_for", "answer"),
+    [
+        (grpc_metrics_receiver, to, grpc.StatusCode.UNAVAILABLE),
+        (http_metrics_receiver, over_http, 503),
+    ],
+)
+def test_a_receiver_that_is_away_for_a_moment_gets_them(
+    receiver_of: Any, settings_for: Any, answer: Any
+) -> None:
+    """What may succeed later is sent again within the time of one request; nothing has failed."""
+    with receiver_of(answer) as receiver:
+        session = session_pushing(settings_for(receiver.port))
+        assert receiver.requests[0] == receiver.requests[1]
+    assert 0 == session.statistics().export_failures
+
+
+def test_failed_pushes_at_intervals_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for them, so a counter tells, which is pushed later, and one line for a row."""
     with http_metrics_receiver(400, 400) as receiver:
 
         async def main() -> int:
@@ -220,6 +232,9 @@ def test_failed_pushes_at_intervals_are_counted() -> None:
         assert 2 == run_plain(main())
     (failures,) = receiver.metrics()["aperf.export.failures"].sum.data_points
     assert 2 == failures.as_int
+    (line,) = [line for line in caplog.messages if "pushed" in line]
+    assert "metrics cannot be pushed to http://127.0.0.1" in line
+    assert "HTTP 400" in line
 
 
 @contextmanager
@@ -284,25 +299,12 @@ def test_nothing_is_pushed_beside_a_provider_of_the_program(
     assert reader.get_metrics_data() is not None
 
 
-def test_a_missing_http_exporter_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without the package there is one line that says what to install; the session goes on."""
-    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
-    session = session_pushing(over_http(1))
-    assert 7 <= session.statistics().tasks
-    assert (
-        "aperf: pushing metrics over http/protobuf needs opentelemetry-exporter-otlp-proto-http, "
-        "which is not installed; use `pip install opentelemetry-exporter-otlp-proto-http`, or grpc"
-    ) in capsys.readouterr().err
-
-
 def test_an_unreadable_certificate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there is named, with what it is for."""
     session_pushing(
         to(1, endpoint="https://localhost:1", insecure=False, certificate="/nowhere.pem")
     )
-    assert "OTLP metrics certificate is '/nowhere.pem'" in capsys.readouterr().err
+    assert "OTLP certificate is '/nowhere.pem'" in capsys.readouterr().err
 
 
 def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:

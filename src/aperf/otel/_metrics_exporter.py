@@ -98,12 +98,12 @@ class MetricsExporter:
             self._shown = Metrics(self._source, provider)
 
     def _begin_to_push(self, source: Source, settings: MetricsSettings) -> None:
-        from ._metrics_otlp import otlp_exporter
+        from ._metrics_otlp import MetricsSender
         from ._metrics_push import Pusher
 
-        exporter = otlp_exporter(settings)
+        sender = MetricsSender(settings.otlp)
         self._own = OwnProvider(source, self._info, settings)
-        self._pusher = Pusher(self._collect, exporter, settings.interval_ns)
+        self._pusher = Pusher(self._collect, sender, settings.interval_ns)
 
     def _collect(self) -> MetricsData | None:
         """Return what to push; nothing once the program has a provider of its own."""
@@ -214,6 +214,8 @@ class MetricsExporter:
             metrics.forget_after_fork()
         for listener in self._listeners:
             listener.forget_after_fork()
+        if self._pusher is not None:
+            self._pusher.forget_after_fork()
         _INHERITED.append((self._own, self._pusher, self._listeners))
         self._own = self._pusher = self._source = None
         self._listeners, self._ended = [], True

@@ -1,83 +1,102 @@
-"""OpenTelemetry's OTLP exporters for metrics, set up without their looking into the environment."""
+"""Sends collected metrics to an OTLP receiver, by the clients that carry the spans."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import random
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-import grpc
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
-from aperf._errors import ConfigurationError
+from aperf._errors import ExportError
+from aperf._version import installed_version
+from aperf.exporters._otlp_client import Verdict, connect, public_endpoint
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.metrics.export import MetricsData
 
-    from ._metrics_settings import MetricsSettings
+    from aperf._config import OtlpSettings
+    from aperf.exporters._otlp_client import Client
 
-__all__ = ("otlp_exporter",)
+__all__ = ("MetricsSender",)
 
-_HTTP = "opentelemetry-exporter-otlp-proto-http"
+_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+_PATH: Final = "/v1/metrics"
+
+#: Back-off: doubled each time, and varied by a third so that many processes do not come at once.
+_FIRST_DELAY_S: Final = 0.25
+_JITTER: Final = 1 / 3
 
 
-def otlp_exporter(settings: MetricsSettings) -> MetricExporter:
-    """Return what sends metrics as the settings say.
+class MetricsSender:
+    """One connection for metrics.
+
+    Args:
+        settings: where and how; for HTTP, an endpoint without a path means ``/v1/metrics``.
 
     Raises:
-        ConfigurationError: what speaks the protocol is not installed, or a file cannot be read.
+        ConfigurationError: the endpoint is no URL, or a certificate or key cannot be used.
     """
-    return _over_http(settings) if settings.protocol == "http/protobuf" else _over_grpc(settings)
+
+    def __init__(self, settings: OtlpSettings) -> None:
+        self.endpoint = public_endpoint(settings.endpoint)
+        self._timeout_s = settings.timeout_s
+        self._client = _client(settings)
+        self._closed = threading.Event()
+
+    def send(self, data: MetricsData) -> None:
+        """Send metrics, again and again if the receiver is not there.
+
+        Raises:
+            ExportError: they were not taken in time, or not at all.
+        """
+        request = encode_metrics(data).SerializeToString()
+        deadline_s, delay_s = time.monotonic() + self._timeout_s, _FIRST_DELAY_S
+        while True:
+            left_s = max(deadline_s - time.monotonic(), 1e-3)
+            outcome = self._client.send(request, left_s, {})
+            if outcome.verdict is Verdict.TAKEN:
+                if outcome.rejected_spans:  # of metrics they are data points
+                    count = outcome.rejected_spans
+                    raise ExportError(f"{count} points rejected: {outcome.reason}", retryable=False)
+                return
+            wait_s = delay_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+            if outcome.retry_after_ns is not None:
+                wait_s = outcome.retry_after_ns * 1e-9
+            may_retry = outcome.verdict is Verdict.RETRY
+            is_late = time.monotonic() + wait_s >= deadline_s
+            if not may_retry or is_late or self._closed.wait(wait_s):
+                raise ExportError(outcome.reason, retryable=may_retry)
+            delay_s *= 2
+
+    def close(self) -> None:
+        """Cancel what is under way and release the connection."""
+        self._closed.set()
+        self._client.close()
+
+    def forget_after_fork(self) -> None:
+        """Leave the connection to the parent."""
+        self._client.forget_after_fork()
 
 
-def _over_grpc(settings: MetricsSettings) -> MetricExporter:
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+def _client(settings: OtlpSettings) -> Client:
+    user_agent = f"aperf/{installed_version()}"
+    if settings.protocol != "grpc":
+        url = urlsplit(settings.endpoint)
+        endpoint = url._replace(path=url.path or _PATH).geturl()
+        return connect(replace(settings, endpoint=endpoint), user_agent)
+    from aperf.exporters._otlp_grpc import GrpcClient
 
-    gzip = settings.compression == "gzip"
-    return OTLPMetricExporter(
-        endpoint=settings.endpoint,
-        insecure=settings.insecure,
-        credentials=None if settings.insecure else _credentials(settings),
-        headers=settings.headers,
-        timeout=settings.timeout_s,
-        compression=grpc.Compression.Gzip if gzip else grpc.Compression.NoCompression,
-    )
+    class GrpcMetricsClient(GrpcClient):
+        """The same, for another service."""
 
+        def __init__(self) -> None:
+            super().__init__(settings, user_agent)
+            self._export = self._channel.unary_unary(
+                _METHOD, request_serializer=None, response_deserializer=None
+            )
 
-def _over_http(settings: MetricsSettings) -> MetricExporter:
-    try:
-        http: Any = import_module("opentelemetry.exporter.otlp.proto.http")
-        exporter: Any = import_module("opentelemetry.exporter.otlp.proto.http.metric_exporter")
-    except ImportError:
-        raise ConfigurationError(
-            f"pushing metrics over http/protobuf needs {_HTTP}, which is not installed; "
-            f"use `pip install {_HTTP}`, or grpc as OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"
-        ) from None
-    gzip = settings.compression == "gzip"
-    result: MetricExporter = exporter.OTLPMetricExporter(
-        endpoint=settings.endpoint,
-        certificate_file=settings.certificate,
-        client_key_file=settings.client_key,
-        client_certificate_file=settings.client_certificate,
-        headers=dict(settings.headers),
-        timeout=settings.timeout_s,
-        compression=http.Compression.Gzip if gzip else http.Compression.NoCompression,
-    )
-    return result
-
-
-def _credentials(settings: MetricsSettings) -> grpc.ChannelCredentials:
-    return grpc.ssl_channel_credentials(
-        _read("certificate", settings.certificate),
-        _read("client_key", settings.client_key),
-        _read("client_certificate", settings.client_certificate),
-    )
-
-
-def _read(name: str, path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        message = f"OTLP metrics {name} is {path!r} ({error.strerror}); a PEM file is accepted"
-        raise ConfigurationError(message) from error
+    return GrpcMetricsClient()

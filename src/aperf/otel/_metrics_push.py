@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 
 from aperf._errors import ExportError
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opentelemetry.sdk.metrics.export import MetricsData
+
+    from ._metrics_otlp import MetricsSender
 
 __all__ = ("Pusher",)
 
@@ -34,7 +35,7 @@ class Pusher:
 
     Args:
         collect: returns what is to be pushed; None for nothing now.
-        exporter: sends it.
+        sender: sends it.
         interval_ns: from one push to the next.
 
     Attributes:
@@ -42,16 +43,16 @@ class Pusher:
     """
 
     def __init__(
-        self, collect: Callable[[], MetricsData | None], exporter: MetricExporter, interval_ns: int
+        self, collect: Callable[[], MetricsData | None], sender: MetricsSender, interval_ns: int
     ) -> None:
         self._collect = collect
-        self._exporter = exporter
+        self._sender = sender
         self._interval_ns = interval_ns
         self._changed = threading.Condition(threading.Lock())
         self._asked = self._answered = 0
         self._waiting: int | None = None  # number of the push that somebody waits for
         self._polled_ns = 0  # when they asked for it last
-        self._succeeded = True
+        self._failure: ExportError | None = None
         self._stopping = False
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="aperf-metrics", daemon=True)
@@ -75,8 +76,8 @@ class Pusher:
             if not self._wait(self._waiting, deadline_ns):
                 return False
             self._waiting = None
-            if not self._succeeded:
-                raise ExportError("the receiver of the metrics did not take them", retryable=False)
+            if self._failure is not None:
+                raise self._failure
             return True
 
     def stop(self, deadline_ns: int) -> bool:
@@ -85,9 +86,9 @@ class Pusher:
             self._stopping = True
             self._asked += 1
             self._changed.notify_all()
-            done = self._wait(self._asked, deadline_ns) and self._succeeded
+            done = self._wait(self._asked, deadline_ns) and self._failure is None
         # What is still under way is given up: it ends, and so does the thread, sooner or later.
-        self._exporter.shutdown(timeout_millis=0)
+        self._sender.close()
         self._thread.join(max(0, deadline_ns - time.monotonic_ns()) / 1e9)
         return done
 
@@ -104,20 +105,34 @@ class Pusher:
                 timeout_s = max(0, next_ns - time.monotonic_ns()) / 1e9
                 self._changed.wait_for(lambda: self._asked > self._answered, timeout_s)
                 number, last = self._asked, self._stopping
-            succeeded = self._push()
+            failure = self._push()
             next_ns = time.monotonic_ns() + self._interval_ns
             with self._changed:
-                if not succeeded and number == self._answered:
-                    self.failures += 1
-                self._answered, self._succeeded = number, succeeded
+                if failure is not None and number == self._answered:
+                    self._failed(failure)
+                self._answered, self._failure = number, failure
                 self._changed.notify_all()
             if last:
                 return
 
-    def _push(self) -> bool:
+    def _push(self) -> ExportError | None:
         try:
             data = self._collect()
-            return data is None or self._exporter.export(data) is MetricExportResult.SUCCESS
-        except Exception:
-            _log.warning("aperf: metrics cannot be pushed", exc_info=True)
-            return False
+            if data is not None:
+                self._sender.send(data)
+        except ExportError as error:
+            return error
+        except Exception as error:
+            return ExportError(f"{type(error).__name__}: {error}", retryable=False)
+        return None
+
+    def _failed(self, failure: ExportError) -> None:
+        """Count a push that nobody waits for, and tell the first one of a row."""
+        self.failures += 1
+        if self._failure is None:
+            where = self._sender.endpoint
+            _log.warning("aperf: metrics cannot be pushed to %s (%s)", where, failure)
+
+    def forget_after_fork(self) -> None:
+        """Leave everything to the parent."""
+        self._sender.forget_after_fork()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aperf._config import OtlpSettings
+
 __all__ = ("MetricsSettings",)
 
 
@@ -13,29 +15,14 @@ class MetricsSettings:
     """Where metrics go as OTLP, how and how often.
 
     Attributes:
-        endpoint: URL of the receiver; with http/protobuf the path is part of it.
-        protocol: "grpc" or "http/protobuf".
-        headers: sent with every request; not part of the repr, since they hold credentials.
-        insecure: without TLS, for gRPC.
-        certificate: file with the certificates of trusted authorities (PEM).
-        client_key: file with the client's private key (PEM).
-        client_certificate: file with the client's certificate chain (PEM).
-        compression: of each request.
-        timeout_s: for one request, retries included.
+        otlp: where and how; for HTTP, an endpoint without a path means ``/v1/metrics``.
         interval_ns: from one push to the next.
-        temporality: "cumulative", "delta" or "lowmemory", as OpenTelemetry defines them.
-        histograms: "explicit_bucket_histogram" or "base2_exponential_bucket_histogram".
+        temporality: whether values are told since the begin or since the last push; what each word
+            means is up to OpenTelemetry.
+        histograms: the form of histograms.
     """
 
-    endpoint: str = "http://localhost:4317"
-    protocol: Literal["grpc", "http/protobuf"] = "grpc"
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    insecure: bool = True
-    certificate: str | None = None
-    client_key: str | None = None
-    client_certificate: str | None = None
-    compression: Literal["none", "gzip"] = "none"
-    timeout_s: float = 10.0
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
     interval_ns: int = 60 * 10**9
     temporality: Literal["cumulative", "delta", "lowmemory"] = "cumulative"
     histograms: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] = (
