@@ -73,6 +73,7 @@ class Sink:
     """A session's end that counts slots."""
 
     is_full = False
+    interval_ns = 1 << 62
     losses_told = 0
     ended_ns: int | None = None
 
@@ -240,6 +241,17 @@ def test_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pipeline.flush(sink, 20).result(20)
         assert (1, 1) <= (source.sweeps, sink.anchors)
         assert 7 in sink.forgotten
+
+
+def test_destination_in_a_hurry_is_served_more_often() -> None:
+    """Rings are drained as often as the most impatient destination wants."""
+    source, sink = Source(), Sink()
+    with running(source) as pipeline:
+        pipeline.add(sink)
+        sink.interval_ns = 2_000_000
+        pipeline.wake()
+        before = source.drains
+        until(lambda: before + 20 < source.drains, "more rounds")
 
 
 def test_no_interval_does_not_spin() -> None:

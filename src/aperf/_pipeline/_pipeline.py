@@ -295,7 +295,12 @@ class Pipeline:
             return 0
         if self._requests:
             return max(0, begin_ns + POLL_NS - time.monotonic_ns())
-        return self._interval_ns
+        return self._wait_ns()
+
+    def _wait_ns(self) -> int:
+        """How long the rings may be left alone, unless one fills up."""
+        wanted = min((sink.interval_ns for sink in self._sinks), default=self._interval_ns)
+        return max(min(wanted, self._interval_ns), MIN_INTERVAL_NS)
 
     def _fault(self) -> None:
         """Count a fault of our own, and show the first one; the thread goes on."""

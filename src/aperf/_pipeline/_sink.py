@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from aperf._errors import ConfigurationError
@@ -130,6 +131,12 @@ class Sink:
         return all(answers)
 
     # ---------------------------------------------------------------------------------- records in
+
+    @property
+    def interval_ns(self) -> int:
+        """How often the destinations want something, if they cannot wait for the usual interval."""
+        wanted = (getattr(exporter, "interval_ns", sys.maxsize) for exporter in self.exporters)
+        return min(wanted, default=sys.maxsize)
 
     @property
     def takes_records(self) -> bool:

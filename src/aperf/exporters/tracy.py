@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Final, Literal
 
 from aperf._errors import ConfigurationError
@@ -23,6 +24,8 @@ __all__ = ("TracyExporter", "TracyStatistics")
 
 _log = logging.getLogger("aperf")
 
+#: A viewer that is connected is shown what happened so long ago at most.
+LIVE_NS: Final = 50_000_000
 #: What a forked child inherited and must not touch, not even by freeing it.
 _INHERITED: Final[list[Service]] = []
 
@@ -99,6 +102,12 @@ class TracyExporter:
     def port(self) -> int:
         """Where it listens; before `start`, where it is to."""
         return self._wanted_port if self._service is None else self._service.port
+
+    @property
+    def interval_ns(self) -> int:
+        """How often it wants records: while somebody looks, more often than the eye can tell."""
+        is_read = self._history is not None and self._history.is_read
+        return LIVE_NS if is_read else sys.maxsize
 
     def start(self, session: SessionInfo) -> None:
         """Listen, and start the thread that serves viewers.

@@ -50,6 +50,9 @@ class Exporter(Protocol):
 
     Attributes:
         consumes: "spans" to receive `SpanBatch`, "chunks" to receive the records as drained.
+
+    An `interval_ns` of its own says how often a destination wants something, where the usual
+    interval is too long for it. It is looked at each time.
     """
 
     @property

@@ -211,6 +211,11 @@ class History:
     # ------------------------------------------------------------------------------- any thread
 
     @property
+    def is_read(self) -> bool:
+        """Whether there is a reader."""
+        return self._reader is not None
+
+    @property
     def is_pressed(self) -> bool:
         """Whether it is about to drop what has not been read."""
         return self._bytes > self._most_bytes - self._most_bytes // _PARTS
