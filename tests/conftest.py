@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -79,6 +80,7 @@ def lazy_loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
 
 # ------------------------------------------------------------------------------ nothing left behind
 
+_LOCKS: Final = (asyncio.Lock, asyncio.Semaphore, asyncio.Queue)
 _PREFIXES: Final = ("APERF_", "OTEL_", "TELEMETRY_", "TRACY_")
 
 
@@ -106,5 +108,7 @@ def nothing_left_installed() -> Iterator[None]:
     assert constructors == [vars(cls).get("__init__") for cls in patched]
     assert finders == sys.meta_path
     assert "aperf" not in _monitoring_tools()
+    assert not [cls for cls in _LOCKS if "_get_loop" in vars(cls)]
+    assert "logging" == logging.Logger.callHandlers.__module__
     assert environment == _environment()
     until(lambda: not _own_threads(), f"the end of {_own_threads()}")
