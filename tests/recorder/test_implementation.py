@@ -50,7 +50,7 @@ def test_the_twins_have_the_same_methods(recorder_class: type[Recorder]) -> None
     }  # fmt: skip
     recorder = recorder_class(Cold(), ring_slots=64)
     assert set() == {name for name in public if not callable(getattr(recorder, name, None))}
-    attributes = {"armed", "cold", "internal_errors"}
+    attributes = {"armed", "cold", "internal_errors", "nesting"}
     assert set() == {name for name in attributes if not hasattr(recorder, name)}
 
 

@@ -73,3 +73,72 @@ chain_walk(Chain *chain, PyObject *coroutine)
     }
     chain->length = (int)seen;
 }
+
+/* Replaces a reference by a weak one; -1 with MemoryError set. */
+static int
+weaken(PyObject **link)
+{
+    PyObject *weak = PyWeakref_NewRef(*link, NULL);
+    if (weak == NULL) {
+        return -1;
+    }
+    Py_SETREF(*link, weak);
+    return 0;
+}
+
+HeldChain *
+chain_hold(PyObject *coroutine)
+{
+    Chain chain;
+    chain_walk(&chain, coroutine);
+    size_t size = (size_t)chain.length * sizeof(PyObject *);
+    HeldChain *held = PyMem_Malloc(sizeof(HeldChain) + size);
+    if (held == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    held->length = chain.length;
+    for (int i = 0; i < chain.length; i++) {
+        held->links[i] = Py_NewRef(chain.links[i]);
+    }
+    for (int i = 0; i < chain.length; i++) {
+        if (PyAsyncGen_CheckExact(held->links[i]) && weaken(&held->links[i]) < 0) {
+            chain_release(held);
+            return NULL;
+        }
+    }
+    return held;
+}
+
+void
+chain_release(HeldChain *held)
+{
+    for (int i = held->length; i-- > 0;) { /* in the order in which they end by themselves */
+        Py_DECREF(held->links[i]);
+    }
+    PyMem_Free(held);
+}
+
+static bool
+is_held(PyObject *held, PyObject *link)
+{
+    if (LIKELY(!PyWeakref_CheckRefExact(held))) {
+        return held == link;
+    }
+    PyObject *target = weak_target(held);
+    Py_XDECREF(target);
+    return target == link;
+}
+
+int
+chain_count_kept(const Chain *chain, const HeldChain *held)
+{
+    int count = 0;
+    if (held != NULL) {
+        while (count < held->length && count < chain->length &&
+               is_held(held->links[count], chain->links[count])) {
+            count++;
+        }
+    }
+    return count;
+}

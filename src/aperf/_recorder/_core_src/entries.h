@@ -19,12 +19,13 @@ typedef struct Entry {
         const void *key; /* the task's address; not a reference */
         struct Entry *next_free;
     };
-    uint64_t id;        /* 0: free */
-    int64_t since_ns;   /* when it was suspended, or born */
-    uint32_t name_hash; /* of the name that was recorded */
-    uint32_t site : 29; /* where it was suspended last, 0 before it ran */
-    uint32_t whole : 1; /* that site holds the whole await chain already */
-    uint32_t first : 1; /* it has not run yet */
+    uint64_t id;             /* 0: free */
+    int64_t since_ns;        /* when it was suspended, or born */
+    uint32_t name_hash : 31; /* of the name that was recorded */
+    uint32_t chained : 1;    /* a CHAIN says how it is suspended */
+    uint32_t site : 29;      /* where it was suspended last, 0 before it ran */
+    uint32_t whole : 1;      /* that site holds the whole await chain already */
+    uint32_t first : 1;      /* it has not run yet */
     uint32_t running : 1;
 } Entry;
 

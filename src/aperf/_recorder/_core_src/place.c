@@ -1,5 +1,4 @@
 /* Where a suspended task stands. */
-#include "chain.h"
 #include "frames.h"
 #include "recorder.h"
 
@@ -111,14 +110,12 @@ recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter, bool
 }
 
 int64_t
-recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine)
+recorder_full_site(Recorder *recorder, uint32_t site, const Chain *chain)
 {
-    Chain chain;
-    chain_walk(&chain, coroutine);
     const Site *known = sites_resolve(&recorder->sites, site);
     int hint = known == NULL ? 0 : known->hint;
     PyTypeObject *awaited = known == NULL ? NULL : known->awaited;
-    return intern_chain(&recorder->sites, &chain, MAX_FRAMES, chain.length - 1, awaited,
+    return intern_chain(&recorder->sites, chain, MAX_FRAMES, chain->length - 1, awaited,
                         hint | HINT_FULL);
 }
 

@@ -185,6 +185,8 @@ recorder_dealloc(PyObject *op)
 
 static PyMemberDef recorder_members[] = {
     {"armed", T_BOOL, offsetof(Recorder, armed), 0, "Whether anything is recorded."},
+    {"nesting", T_BOOL, offsetof(Recorder, nesting), 0,
+     "Whether suspensions are followed by a CHAIN."},
     {"stack_min_ns", T_LONGLONG, offsetof(Recorder, stack_min_ns), 0,
      "Waits at least this long record the whole await chain."},
     {"internal_errors", T_PYSSIZET, offsetof(Recorder, internal_errors), READONLY,

@@ -4,6 +4,7 @@
 #ifndef APERF_RECORDER_H
 #define APERF_RECORDER_H
 
+#include "chain.h"
 #include "clock.h"
 #include "codes.h"
 #include "entries.h"
@@ -19,6 +20,7 @@ typedef struct {
     PyObject *cold;     /* answers rare questions; see ../_cold.py */
     PyObject *span_var; /* the ContextVar of user spans, or NULL */
     char armed;
+    char nesting; /* suspensions are followed by a CHAIN */
     long long stack_min_ns;
     Py_ssize_t internal_errors;
     uint64_t ids;
@@ -71,15 +73,14 @@ recorder_write(Recorder *recorder, Ring *ring, const Slot *first, const void *re
 }
 
 /* The same for one slot, the case that must be cheap. */
-static inline void
+static inline bool
 recorder_write_slot(Recorder *recorder, Ring *ring, Slot slot)
 {
     if (LIKELY(ring_is_easy(ring))) {
         ring_put_easily(ring, slot);
+        return true;
     }
-    else {
-        recorder_write(recorder, ring, &slot, NULL, 0);
-    }
+    return recorder_write(recorder, ring, &slot, NULL, 0);
 }
 
 /* place.c: where a task stands */
@@ -92,7 +93,7 @@ int recorder_code_bits(Recorder *recorder, PyObject *code);
 int64_t recorder_site_of(Recorder *recorder, PyObject *coroutine, PyObject *waiter, bool *whole);
 
 /* Returns the site of a suspended task with its whole chain, the awaitable as seen at suspend. */
-int64_t recorder_full_site(Recorder *recorder, uint32_t site, PyObject *coroutine);
+int64_t recorder_full_site(Recorder *recorder, uint32_t site, const Chain *chain);
 
 /* The same without a walk, where the site holds the whole chain already; 0 if it cannot be told. */
 int64_t recorder_whole_site(Recorder *recorder, uint32_t site);

@@ -1,5 +1,28 @@
 #include "run.h"
 
+/* Returns a coroutine, or if it is NULL that of a task; a new reference. */
+static PyObject *
+coroutine_of(const Run *run, PyObject *task, PyObject *coroutine)
+{
+    return coroutine == NULL ? asyncio_coro(&run->recorder->state->asyncio, task)
+                             : Py_NewRef(coroutine);
+}
+
+/* Walks the chain of a suspended task to find its site. */
+static int64_t
+walk_to_site(const Run *run, PyObject *task, PyObject *coroutine)
+{
+    coroutine = coroutine_of(run, task, coroutine);
+    if (coroutine == NULL) {
+        return -1;
+    }
+    Chain chain;
+    chain_walk(&chain, coroutine);
+    int64_t site = recorder_full_site(run->recorder, run->entry->site, &chain);
+    Py_DECREF(coroutine);
+    return site;
+}
+
 void
 run_place_fully(Run *run, PyObject *task, PyObject *coroutine)
 {
@@ -7,10 +30,7 @@ run_place_fully(Run *run, PyObject *task, PyObject *coroutine)
     Entry *entry = run->entry;
     int64_t site = entry->whole ? recorder_whole_site(recorder, entry->site) : 0;
     if (site == 0) {
-        coroutine = coroutine == NULL ? asyncio_coro(&recorder->state->asyncio, task)
-                                      : Py_NewRef(coroutine);
-        site = coroutine == NULL ? -1 : recorder_full_site(recorder, entry->site, coroutine);
-        Py_XDECREF(coroutine);
+        site = walk_to_site(run, task, coroutine);
     }
     if (site > 0) {
         entry->site = (uint32_t)site;
@@ -18,6 +38,46 @@ run_place_fully(Run *run, PyObject *task, PyObject *coroutine)
     else if (site < 0) {
         recorder_fault(recorder);
     }
+}
+
+void
+run_hold(Run *run, PyObject *task, PyObject *coroutine)
+{
+    if (!run->entry->chained) {
+        return;
+    }
+    coroutine = coroutine_of(run, task, coroutine);
+    run->held = coroutine == NULL ? NULL : chain_hold(coroutine);
+    Py_XDECREF(coroutine);
+    if (run->held == NULL) {
+        recorder_fault(run->recorder);
+    }
+}
+
+int
+run_write_chain(const Run *run, PyObject *coroutine)
+{
+    Recorder *recorder = run->recorder;
+    Entry *entry = run->entry;
+    Chain chain;
+    chain_walk(&chain, coroutine);
+    int64_t site = recorder_full_site(recorder, entry->site, &chain);
+    if (site < 0) {
+        return -1;
+    }
+    Slot slot = {
+        .t_ns = (uint64_t)entry->since_ns,
+        .kind = KIND_CHAIN,
+        .slots = 1,
+        .ref = (uint32_t)site,
+        .a = entry->id,
+        .b = (uint64_t)chain_count_kept(&chain, run->held),
+    };
+    bool written = recorder_write_slot(recorder, run->ring, slot);
+    if (entry->id == slot.a) { /* telling the reader of a half full ring ran Python */
+        entry->chained = written;
+    }
+    return 0;
 }
 
 void

@@ -15,11 +15,19 @@ typedef struct {
     int64_t ready_ns; /* how long the task had been ready by then */
     uint64_t waker;   /* who had woken it, or 0 */
     int flags;        /* what is known so far, a set of StepFlag */
+    HeldChain *held;  /* as the task was suspended when it began, while nesting; or NULL */
 } Run;
 
 /* Notes the whole chain of a wait that was long: of `coroutine`, or of the task's if that is NULL.
  */
 void run_place_fully(Run *run, PyObject *task, PyObject *coroutine);
+
+/* Holds the chain in which the task is suspended, if a CHAIN told it: of `coroutine`, or of the
+ * task's if that is NULL. */
+void run_hold(Run *run, PyObject *task, PyObject *coroutine);
+
+/* Records the chain in which the task is suspended now; -1 with an exception set. */
+int run_write_chain(const Run *run, PyObject *coroutine);
 
 /* Writes a record whose numbers do not fit 32 bits. */
 void run_write_wide(const Run *run, uint64_t busy_ns);
@@ -42,6 +50,18 @@ run_enter(Run *run, PyObject *task, PyObject *coroutine)
     /* After a long wait the whole chain is worth its price. */
     if (!entry->first && run->t_ns - entry->since_ns >= run->recorder->stack_min_ns) {
         run_place_fully(run, task, coroutine);
+    }
+    if (UNLIKELY(run->recorder->nesting)) {
+        run_hold(run, task, coroutine);
+    }
+}
+
+/* Lets go of what a run holds, however it went; it may run somebody's code. */
+static inline void
+run_release(const Run *run)
+{
+    if (UNLIKELY(run->held != NULL)) {
+        chain_release(run->held);
     }
 }
 
@@ -79,7 +99,7 @@ run_close(Run *run, PyObject *key, int64_t now, PyObject *coroutine, PyObject *w
         run->flags |= STEP_FIRST;
     }
     run_write(run, (uint64_t)(now - run->t_ns));
-    entry->first = entry->running = false;
+    entry->first = entry->running = entry->chained = false;
     entry->since_ns = now;
     if (run->flags & STEP_DONE) {
         if (entries_find(&recorder->entries, key) == entry) {
@@ -93,6 +113,9 @@ run_close(Run *run, PyObject *key, int64_t now, PyObject *coroutine, PyObject *w
     if (LIKELY(site >= 0 && entry->id == id)) { /* asking about new code ran Python */
         entry->site = (uint32_t)site;
         entry->whole = whole;
+        if (UNLIKELY(recorder->nesting)) {
+            return run_write_chain(run, coroutine);
+        }
     }
     return site < 0 ? -1 : 0;
 }

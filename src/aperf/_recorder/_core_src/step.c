@@ -45,6 +45,7 @@ run_recorded(Step *self, Run *run, PyObject *const *args, size_t nargsf, PyObjec
     if (run->entry->id == self->id && UNLIKELY(run_leave(run, self->task) < 0)) {
         recorder_fault(run->recorder);
     }
+    run_release(run);
     if (UNLIKELY(raised != NULL)) {
         give_raised(raised);
     }

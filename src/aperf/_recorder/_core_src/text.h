@@ -16,7 +16,7 @@ int text_from(Text *text, PyObject *string);
 /* Copies the name of a task, also of one that a foreign factory made; -1 with an exception set. */
 int text_from_name(Text *text, const ModuleState *state, PyObject *task);
 
-/* FNV-1a: tells whether a name has changed without keeping it. */
+/* FNV-1a, its upper 31 bits: tells whether a name has changed without keeping it. */
 uint32_t text_hash(const Text *text);
 
 #endif

@@ -73,19 +73,11 @@ rename_task(const Run *run)
     return result;
 }
 
-/* `awaited` is what the coroutine yielded, NULL if it ended. */
+/* `awaited` is what the coroutine yielded, NULL if it ended: with what it raised, if anything. */
 static void
-leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
+record(Wrapper *self, Run *run, PyObject *awaited, PyObject *raised)
 {
     Recorder *recorder = self->recorder;
-    if (run->ring == NULL) {
-        return;
-    }
-    run->ring->current = before;
-    if (self->entry->id != self->id) {
-        return;
-    }
-    PyObject *raised = take_raised();
     run->flags = awaited != NULL ? 0 : raised != NULL ? outcome(run, raised) : STEP_DONE;
     if (run->entry->first && rename_task(run) < 0) {
         recorder_fault(recorder);
@@ -94,6 +86,21 @@ leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
     if (run_close(run, (PyObject *)self, now, self->coroutine, awaited) < 0) {
         recorder_fault(recorder);
     }
+}
+
+/* Ends a run; see `record`. */
+static void
+leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
+{
+    if (run->ring == NULL) {
+        return;
+    }
+    run->ring->current = before;
+    PyObject *raised = take_raised();
+    if (self->entry->id == self->id) {
+        record(self, run, awaited, raised);
+    }
+    run_release(run);
     give_raised(raised);
 }
 

@@ -8,12 +8,16 @@ attribute for it; what they refer to, as the garbage collector sees it, tells.
 from __future__ import annotations
 
 import gc
+import weakref
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .sites import MAX_FRAMES, Frames
 
-__all__ = ("walk",)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ("count_kept", "hold", "links", "walk")
 
 #: A chain longer than this is not followed further: recursion gone wild, or a cycle.
 MAX_DEPTH: Final = 1_000
@@ -64,3 +68,42 @@ def walk(coroutine: Any) -> Frames:
         if awaitable is None:
             break
     return tuple(frames[: -MAX_FRAMES - 1 : -1])
+
+
+def links(coroutine: Any) -> list[Any]:
+    """Return the objects whose frames `walk` returns, but outermost first."""
+    found: list[Any] = []
+    awaitable = coroutine
+    for _ in range(MAX_DEPTH):
+        link = awaitable
+        if type(link) is CoroutineType:
+            frame, awaitable = link.cr_frame, link.cr_await
+        else:
+            frame, awaitable = _hop(link)
+        if frame is not None:
+            found.append(link)
+        if awaitable is None:
+            break
+    return found[-MAX_FRAMES:]
+
+
+def hold(coroutine: Any) -> list[Any]:
+    """Return what tells later which objects are in the chain still, after its task has run.
+
+    These are references: the address of a coroutine is reused as soon as it has ended. Asynchronous
+    generators are referred to weakly: the program may drop one in its midst, and then is to see it
+    finalized. All others end before whoever awaits them goes on.
+    """
+    return [
+        weakref.ref(link) if type(link) is AsyncGeneratorType else link for link in links(coroutine)
+    ]
+
+
+def count_kept(held: Sequence[Any], chain: Sequence[Any]) -> int:
+    """Return how many of the outermost links of a chain are those that were held."""
+    count = 0
+    for before, link in zip(held, chain, strict=False):
+        if (before() if type(before) is weakref.ref else before) is not link:
+            break
+        count += 1
+    return count

@@ -23,7 +23,7 @@ from aperf._recorder._layout import Kind, StepFlag
 from aperf._recorder._steps import task_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .recorder import Entry, Recorder
     from .ring import Ring
@@ -195,10 +195,13 @@ class Step:
                 return self._callback(*args)
             ring, flags = recorder.ring(), self._flags
             before, t_ns, ready_ns = ring.current, 0, 0
+            held: Sequence[Any] = ()
             try:
                 if args and _is_cancelled_future(args[0]):
                     flags |= _WAIT_CANCELLED
                 t_ns = recorder.enter(ring, entry)
+                if recorder.nesting:
+                    held = recorder.hold(entry, task.get_coro())
                 # The first wake-up belongs to the birth: a task is ready from its first moment.
                 ready_ns = t_ns - (entry.since_ns if entry.first else self._woken_ns)
             except Exception:
@@ -210,11 +213,11 @@ class Step:
             finally:
                 ring.current = before
                 try:
-                    recorder.leave(ring, entry, task, t_ns, ready_ns, self._waker, flags)
+                    recorder.leave(ring, entry, task, t_ns, ready_ns, self._waker, flags, held)
                 except Exception:
                     recorder.fault()
         finally:
-            self = task = args = None  # type: ignore[assignment]
+            self = task = args = held = None  # type: ignore[assignment]
 
 
 class FutureCallback:

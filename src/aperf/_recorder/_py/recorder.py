@@ -26,7 +26,7 @@ from aperf._recorder._layout import (
     StepFlag,
 )
 
-from .chain import walk
+from .chain import count_kept, hold, links, walk
 from .hook import LoopHook
 from .monitor import Monitor
 from .ring import Ring
@@ -34,7 +34,7 @@ from .sites import Frames, Site, Sites
 from .wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextvars import ContextVar
 
     from aperf._recorder._cold import Cold
@@ -50,7 +50,7 @@ _ADOPTED, _UNCODED, _CALLBACK = (
     int(BirthFlag.CALLBACK),
 )
 _FULL, _SHIELD, _EXECUTOR = int(Hint.FULL), int(Hint.SHIELD), int(Hint.EXECUTOR)
-_BIRTH, _WIDE = int(Kind.BIRTH), int(Kind.WIDE)
+_BIRTH, _WIDE, _CHAIN = int(Kind.BIRTH), int(Kind.WIDE), int(Kind.CHAIN)
 #: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans
 #: only.
 SIDE_RING = 16
@@ -70,9 +70,10 @@ class Entry:
         since_ns: when it was suspended, or born.
         first: whether it has not run yet.
         running: whether it runs right now.
+        chained: whether a CHAIN says how it is suspended.
     """
 
-    __slots__ = ("first", "frames", "id", "name", "running", "since_ns", "site")
+    __slots__ = ("chained", "first", "frames", "id", "name", "running", "since_ns", "site")
 
     def __init__(self, number: int, since_ns: int) -> None:
         self.id = number
@@ -82,6 +83,7 @@ class Entry:
         self.since_ns = since_ns
         self.first = True
         self.running = False
+        self.chained = False
 
 
 class _Writer:
@@ -109,6 +111,10 @@ class Recorder:
         stack_min_ns: waits at least this long record the whole await chain.
         span_var: what holds the user span that is open in a context, for `Cold.open_span`.
         manual_clock: time stands still until `set_time_ns`.
+
+    Attributes:
+        armed: whether anything is recorded.
+        nesting: whether suspensions are followed by a CHAIN.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Recorder:
         if ring_slots < 1 or ring_slots & (ring_slots - 1):
             raise ValueError(f"ring_slots={ring_slots}: must be a power of two")
         self.armed = False
+        self.nesting = False
         self.cold = cold
         self.stack_min_ns = stack_min_ns
         self.span_var = span_var
@@ -378,13 +385,31 @@ class Recorder:
         ring.current = entry.id
         entry.running = True
         if not entry.first and now - entry.since_ns >= self.stack_min_ns:
-            hint, awaited, _ = self.sites.resolve(entry.site) or (0, None, ())
-            full = self.sites.intern(entry.frames, awaited, hint | _FULL)
-            entry.site = full or entry.site
+            entry.site = self._full_site(entry) or entry.site
         return now
 
+    def _full_site(self, entry: Entry) -> int:
+        """Return the site of a suspended task with its whole chain, of the same awaitable."""
+        hint, awaited, _ = self.sites.resolve(entry.site) or (0, None, ())
+        return self.sites.intern(entry.frames, awaited, hint | _FULL)
+
+    def hold(self, entry: Entry, coroutine: Any) -> Sequence[Any]:
+        """Return what a step must know at its end of the chain in which its task is suspended.
+
+        It refers to coroutines, so nobody may keep it when the step is over.
+        """
+        return hold(coroutine) if entry.chained else ()
+
     def leave(
-        self, ring: Ring, entry: Entry, task: Any, t_ns: int, ready_ns: int, waker: int, flags: int
+        self,
+        ring: Ring,
+        entry: Entry,
+        task: Any,
+        t_ns: int,
+        ready_ns: int,
+        waker: int,
+        flags: int,
+        held: Sequence[Any] = (),
     ) -> None:
         """End a step of a task: record it, and note where the task stands now.
 
@@ -396,6 +421,7 @@ class Recorder:
             ready_ns: how long the task had been ready by then.
             waker: who had woken it, or 0.
             flags: what is known so far, a set of `StepFlag`.
+            held: what `hold` returned at the step's begin, if anybody asked.
         """
         now = self.now_ns()
         coroutine = waiter = None
@@ -407,7 +433,9 @@ class Recorder:
                 self.rename(entry, task)
             coroutine = task.get_coro()
             waiter = getattr(task, "_fut_waiter", None)
-        self.close_step(ring, entry, task, now, t_ns, ready_ns, waker, flags, coroutine, waiter)
+        self.close_step(
+            ring, entry, task, now, t_ns, ready_ns, waker, flags, coroutine, waiter, held
+        )
 
     def close_step(
         self,
@@ -421,6 +449,7 @@ class Recorder:
         flags: int,
         coroutine: Any,
         waiter: Any,
+        held: Sequence[Any],
     ) -> None:
         """End a step of whatever is known under this key (see `leave`)."""
         if entry.first:
@@ -433,10 +462,18 @@ class Recorder:
         except struct.error:  # a number needs more than 32 bits
             first = HEADER.pack(t_ns, _WIDE, 2, flags, entry.site, number, waker)
             ring.put(first, PAIR.pack(ready_ns, busy_ns, 0, 0))
-        entry.first = entry.running = False
+        entry.first = entry.running = entry.chained = False
         entry.since_ns = now
         if not flags & _DONE:
             self.suspend(entry, coroutine, waiter)
+            if self.nesting:
+                self._write_chain(ring, entry, coroutine, held)
+
+    def _write_chain(self, ring: Ring, entry: Entry, coroutine: Any, held: Sequence[Any]) -> None:
+        """Record the chain in which a task is suspended, and how much of it was there before."""
+        kept = count_kept(held, links(coroutine))
+        site = self._full_site(entry)
+        entry.chained = ring.put(HEADER.pack(entry.since_ns, _CHAIN, 1, 0, site, entry.id, kept))
 
     def rename(self, entry: Entry, task: Any) -> None:
         """Record a task's name if it has another one by now: before 3.13, asyncio gives it late."""

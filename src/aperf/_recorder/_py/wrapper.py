@@ -84,6 +84,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
         ring = recorder.ring()
         before = ring.current
         t_ns = recorder.enter(ring, entry)
+        held = recorder.hold(entry, self._coroutine) if recorder.nesting else ()
         ready_ns = t_ns - entry.since_ns if entry.first else 0
         flags, awaited, failure = _DONE, None, None
         try:
@@ -109,11 +110,11 @@ class Wrapper(Coroutine[Any, Any, Any]):
                         recorder.rename(entry, task)
                 inside, now = self._coroutine, recorder.now_ns()
                 recorder.close_step(
-                    ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited
+                    ring, entry, self, now, t_ns, ready_ns, 0, flags, inside, awaited, held
                 )
             except Exception:
                 recorder.fault()
-            self = args = awaited = inside = failure = task = None  # type: ignore[assignment]
+            self = args = awaited = inside = failure = task = held = None  # type: ignore[assignment]
 
     def get_coro(self) -> Any:
         """Return the coroutine inside."""
