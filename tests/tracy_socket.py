@@ -79,6 +79,10 @@ class Viewer:
         """Where events go."""
         return self.connection.stream
 
+    def send(self, data: bytes) -> None:
+        """Send something past the stream."""
+        self._socket.sendall(data)
+
     def exchange(self) -> None:
         """Send what there is, and answer until the viewer asks nothing more for a moment."""
         self._send()
@@ -101,7 +105,7 @@ class Viewer:
             self._socket.sendall(block)
 
     def _receive(self) -> bool:
-        """Take what the viewer says; say whether it was something that goes on."""
+        """Take what the viewer says soon; say whether it was something that goes on."""
         self._socket.settimeout(_PATIENCE_S)
         try:
             said = self.connection.receive(self._socket.recv(65536))

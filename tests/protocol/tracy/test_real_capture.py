@@ -9,7 +9,7 @@ import pytest
 
 from aperf.protocol.tracy import VERSIONS, Connection, Refusal, Strings
 from aperf.protocol.tracy._blocks import literal_block
-from tests.tracy_bytes import ON_DEMAND, RawClient, frame, welcome
+from tests.tracy_bytes import RawClient, frame
 from tests.tracy_capture import CAPTURES, Captured, capture
 from tests.tracy_cases.every import CASES
 from tests.tracy_pair import WELCOME, Pair
@@ -198,13 +198,11 @@ def test_mistakes(executable: Path, tmp_path: Path) -> None:
 def test_failure_is_noticed(executable: Path, tmp_path: Path) -> None:
     """A capture tool says why it stopped: else the tests above would show nothing."""
     with listening() as listener, capture(executable, listener.port, tmp_path) as started:
-        with listener.accept() as accepted:
-            client = RawClient(int.from_bytes(read_hello(accepted)[8:], "little"))
-            accepted.sendall(b"\1" + welcome(client.version, flags=ON_DEMAND))
+        with listener.viewer(Strings()) as viewer:
+            client = RawClient(viewer.connection.version)
             twice = client.event("ZoneBegin", source=1) + 2 * client.event("ZoneEnd", dt=1)
-            accepted.sendall(frame(literal_block(twice)))
-            while accepted.recv(4096):
-                pass
+            viewer.send(frame(literal_block(twice)))
+            viewer.exchange()
         captured = started.result()
     assert (1, "Zone is ended twice.") == captured[1:3], captured.output
 
