@@ -10,11 +10,27 @@ from aperf.protocol.tracy._layouts import SHORT, layouts
 from aperf.protocol.tracy._server import Server
 from aperf.protocol.tracy._versions import QueryKind, query_numbers
 
-__all__ = ("ON_DEMAND", "RawClient", "frame", "welcome")
+__all__ = (
+    "CODE_TRANSFER",
+    "IGNORES_MEMORY_FAULTS",
+    "ON_DEMAND",
+    "TID",
+    "RawClient",
+    "begin",
+    "end",
+    "frame",
+    "lock",
+    "on_thread",
+    "welcome",
+    "zone",
+)
 
 ON_DEMAND: Final = 1
 IGNORES_MEMORY_FAULTS: Final = 2
 CODE_TRANSFER: Final = 4
+
+#: The thread of the events below.
+TID: Final = 7
 
 _QUERY: Final = struct.Struct("<BQI")
 
@@ -74,3 +90,28 @@ class RawClient:
             return self.event(f"{name}8", data)
         layout = layouts(self.version)[name]
         return struct.pack(layout.format, layout.number, len(data) - SHORT - 1) + data
+
+
+def on_thread(client: RawClient, *events: bytes) -> bytes:
+    """Return events of a thread."""
+    return client.event("ThreadContext", tid=TID) + b"".join(events)
+
+
+def begin(client: RawClient) -> bytes:
+    """Return the begin of a zone."""
+    return client.event("ZoneBegin", dt=1, source=5)
+
+
+def end(client: RawClient) -> bytes:
+    """Return the end of a zone."""
+    return client.event("ZoneEnd", dt=1)
+
+
+def zone(client: RawClient) -> bytes:
+    """Return a whole zone."""
+    return on_thread(client, begin(client), end(client))
+
+
+def lock(client: RawClient, *events: bytes) -> bytes:
+    """Return a lock and its events."""
+    return client.event("LockAnnounce", lock=1, t=1, source=5) + b"".join(events)
