@@ -35,15 +35,13 @@ TID: Final = 7
 _QUERY: Final = struct.Struct("<BQI")
 
 
-def welcome(
-    version: int, *, flags: int = 0, begin_ns: int = 0, program: bytes = b"", executable_s: int = 0
-) -> bytes:
+def welcome(version: int, *, flags: int = 0, executable_s: int = 0, frames: int = 0) -> bytes:
     """Return a welcome, and what follows it if the flags say on demand."""
     delay = b"" if version >= 75 else bytes(8)
-    head = struct.pack("<dqq", 1.0, begin_ns, begin_ns)
+    head = struct.pack("<dqq", 1.0, 0, 0)
     rest = struct.pack("<QQQQq", 1, 1_700_000_000, executable_s, 4321, 0)
-    tail = struct.pack("<BB12sI64s1024s", flags, 0, b"", 0, program, b"a host\n")
-    on_demand = struct.pack("<Qq", 0, begin_ns) if flags & ON_DEMAND else b""
+    tail = struct.pack("<BB12sI64s1024s", flags, 0, b"", 0, b"a program", b"a host\n")
+    on_demand = struct.pack("<Qq", frames, 0) if flags & ON_DEMAND else b""
     return head + delay + rest + tail + on_demand
 
 
@@ -55,14 +53,10 @@ def frame(block: bytes) -> bytes:
 class RawClient:
     """Talks to a server half that has been welcomed already."""
 
-    def __init__(
-        self, version: int, *, flags: int = 0, executable_s: int = 0, begin_ns: int = 0
-    ) -> None:
+    def __init__(self, version: int, **says: int) -> None:
         self.version = version
         self.server = Server(version)
-        self.server.receive(
-            b"\1" + welcome(version, flags=flags, executable_s=executable_s, begin_ns=begin_ns)
-        )
+        self.server.receive(b"\1" + welcome(version, **says))
         self._kinds = {number: kind for kind, number in query_numbers(version).items()}
 
     def send(self, *events: bytes) -> list[tuple[QueryKind, int, int]]:

@@ -99,6 +99,15 @@ def test_failures(name: str, version: int, flags: int) -> None:
     assert [(QueryKind.TERMINATE, 0, 0)] == asked
 
 
+def test_picture_of_an_earlier_frame() -> None:
+    """A picture must be of a frame that there was since the viewer connected."""
+    client = RawClient(72, flags=ON_DEMAND, frames=10)
+    client.send(picture(client, 10))
+    assert () == failures(client)
+    client.send(picture(client, 9))
+    assert ("Frame image offset is invalid.",) == failures(client)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("flags", [0, ON_DEMAND, IGNORES_MEMORY_FAULTS])
 def test_failures_by_mode(version: int, flags: int) -> None:
@@ -254,6 +263,16 @@ def test_undiagnosed(name: str, version: int) -> None:
     assert text in fault
     assert () == trace.failures
     assert 1 == len(trace.threads[99].zones)
+
+
+def test_sections() -> None:
+    """A section is entered once and left once."""
+    client = RawClient(82)
+    text = client.string("a section")
+    client.send(2 * (text + client.event("SectionEnter", section=1)))
+    client.send(client.event("SectionLeave", section=2))
+    faults = ("section 1 entered twice", "section 2 left, and it was not entered")
+    assert faults == client.server.trace.undiagnosed
 
 
 @pytest.mark.parametrize("version", [69, 72, 82])

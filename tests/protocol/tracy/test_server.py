@@ -309,6 +309,29 @@ def _place(shown: Zone) -> tuple[Any, ...]:
     return shown.name, shown.function, shown.file, shown.line, shown.color
 
 
+def test_symbol_code() -> None:
+    """Machine code is asked for if the client offers code; it is not kept."""
+    client = RawClient(72, flags=CODE_TRANSFER)
+    stack = client.event("CallstackPayload", struct.pack("<QQ", 98, 99))
+    client.send(stack, client.event("CallstackSample", tid=TID))
+    frames = (
+        client.string("image")
+        + client.event("CallstackFrameSize", id=number, count=1)
+        + client.string("f")
+        + client.string("f.c", "Second")
+        + client.event("CallstackFrame", symbol=number, symbol_length=50)
+        for number in (98, 99)
+    )
+    asked = client.send(*frames)
+    code = [(QueryKind.SYMBOL_CODE, 98, 50), (QueryKind.SYMBOL_CODE, 99, 50)]
+    assert code == [one for one in asked if one[0] is QueryKind.SYMBOL_CODE]
+    owed = client.server.unanswered
+    client.send(client.event("SymbolCode", bytes(50), id=99))
+    client.send(client.event("AckSymbolCodeNotAvailable"))
+    assert owed - 2 == client.server.unanswered
+    assert () == client.server.trace.undiagnosed
+
+
 def test_plot() -> None:
     """A plot is found by its name."""
     client = RawClient(72)
