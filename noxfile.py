@@ -255,6 +255,35 @@ def faults(session: nox.Session) -> None:
     _pytest(session, "-m", "faults")
 
 
+# Packages with a capture tool of Tracy that speaks another version than that of the extra `test`.
+CAPTURES = {
+    63: "iree-runtime==20230815.614",
+    65: "iree-runtime==20240410.859",
+    66: "iree-base-runtime==3.0.0",
+}
+
+
+@nox.session(name="tracy-versions", python=NEWEST, default=False)
+def tracy_versions(session: nox.Session) -> None:
+    """Real Tracy servers of other versions: protocols 63, 65 and 66."""
+    _install(session, "require")
+    tools = [str(_capture(session, requirement)) for requirement in CAPTURES.values()]
+    tests = [str(path) for path in ROOT.glob("tests/**/test_*capture*.py")]
+    _pytest(session, *PARALLEL, *tests, APERF_TEST_TRACY_CAPTURES=os.pathsep.join(tools))
+
+
+def _capture(session: nox.Session, requirement: str) -> Path:
+    """Return the capture tool out of a package, which is put into a directory of its own.
+
+    The tool needs no Python, and 3.11 is the only one of ours that each of the packages knows: so
+    its wheel is unpacked by whichever Python there is.
+    """
+    home = Path(session.virtualenv.location) / requirement
+    wheel = ("--only-binary=:all:", "--no-deps", "--python-version=3.11")
+    session.install("--target", str(home), "--upgrade", *wheel, requirement)
+    return next(home.glob("iree/_runtime_libs_tracy/iree-tracy-capture"))
+
+
 @nox.session(python=NEWEST, default=False)
 def leaks(session: nox.Session) -> None:
     """References and memory that do not come back."""
