@@ -12,8 +12,9 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from aperf._config import OtlpSettings
 from aperf._errors import AperfError, ConfigurationError
-from aperf.otel import MetricsExporter, MetricsListener
+from aperf.otel import MetricsExporter, MetricsListener, MetricsSettings
 from aperf.otel._listener_address import Address, parse_address
 from aperf.otel._listener_http import answer
 from tests.metered import a_bit_of_everything, metered_session
@@ -382,6 +383,30 @@ def test_a_scrape_before_the_session_fails() -> None:
     """Without a session there is nothing to show, and that is an error."""
     with pytest.raises(AperfError, match="no session is open"):
         MetricsExporter()._scrape()
+
+
+def test_a_bad_receiver_keeps_no_listener_from_serving(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the two ways out, each begins whatever becomes of the other."""
+    push = MetricsSettings(otlp=OtlpSettings(endpoint="ftp://x", protocol="http/protobuf"))
+
+    async def main() -> int:
+        exporter = MetricsExporter(push, "127.0.0.1:0", application=False)
+        async with metered_session(exporter):
+            return (await ask((await exporter.listen()).port)).status
+
+    assert 200 == run_plain(main())
+    assert "aperf: OTLP endpoint is 'ftp://x" in capsys.readouterr().err
+
+
+def test_an_exporter_can_serve_a_second_session() -> None:
+    """What ended with one session begins anew with the next."""
+    exporter = MetricsExporter(listen="127.0.0.1:0", application=False)
+
+    async def main() -> int:
+        async with metered_session(exporter):
+            return (await ask((await exporter.listen()).port)).status
+
+    assert [200, 200] == [run_plain(main()), run_plain(main())]
 
 
 def test_threads_end_with_their_listeners() -> None:

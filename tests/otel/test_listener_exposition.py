@@ -18,7 +18,11 @@ from opentelemetry.sdk.metrics.export import (
     ResourceMetrics,
     ScopeMetrics,
 )
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
+    ExponentialBucketHistogramAggregation,
+    View,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -113,11 +117,12 @@ def test_explicit_histograms_are_cumulative(form: Format) -> None:
     """Each bucket holds what lies below it too, and the last one everything."""
 
     def measure(meter: Meter) -> None:
-        histogram = meter.create_histogram("h", "s", explicit_bucket_boundaries_advisory=[1, 2.5])
+        histogram = meter.create_histogram("h", "s")
         for value in (0.5, 1, 2, 99):
             histogram.record(value)
 
-    family = parsed(collected(measure), form)["h_seconds"]
+    view = View(instrument_name="h", aggregation=ExplicitBucketHistogramAggregation((1, 2.5)))
+    family = parsed(collected(measure, view), form)["h_seconds"]
     assert {
         "h_seconds_bucket<1.0": 2,
         "h_seconds_bucket<2.5": 3,

@@ -67,18 +67,18 @@ class MetricsExporter:
     def start(self, session: SessionInfo) -> None:
         """Remember whose metrics they will be; they begin with `observe`."""
         self._info = session
+        self._shown = self._own = self._pusher = self._source = None
+        self._listeners, self._ended = [], False
 
     def observe(self, source: Source) -> None:
         """Begin to show a session. What does not work is told on stderr and left out."""
         self._source = source
         self.look()
-        try:
-            if self._push is not None and self._shown is None:
-                self._begin_to_push(source, self._push)
-            if self._listen is not None:
-                self._begin_to_listen(self._listen)
-        except AperfError as error:
-            tell(str(error))
+        for begin in (self._begin_to_push, self._begin_to_listen):
+            try:
+                begin(source)
+            except AperfError as error:
+                tell(str(error))
 
     def look(self) -> None:
         """Look whether the program has a meter provider by now, and if so show it the session.
@@ -97,7 +97,10 @@ class MetricsExporter:
 
             self._shown = Metrics(self._source, provider)
 
-    def _begin_to_push(self, source: Source, settings: MetricsSettings) -> None:
+    def _begin_to_push(self, source: Source) -> None:
+        settings = self._push
+        if settings is None or self._shown is not None:
+            return
         from ._metrics_otlp import MetricsSender
         from ._metrics_push import Pusher
 
@@ -110,16 +113,16 @@ class MetricsExporter:
         self.look()
         return None if self._own is None or self._shown is not None else self._own.collect()
 
-    def _begin_to_listen(self, address: str) -> None:
-        from ._listener import MetricsListener
-        from ._listener_address import parse_address
+    def _begin_to_listen(self, source: Source) -> None:
+        if self._listen is not None:
+            from ._listener import MetricsListener
+            from ._listener_address import parse_address
 
-        listener = MetricsListener(parse_address(address), self._scrape)
-        self._begin_listener(listener)
+            listener = MetricsListener(parse_address(self._listen), self._scrape)
+            self._begin_listener(listener, source)
 
-    def _begin_listener(self, listener: MetricsListener) -> None:
-        if self._source is not None:
-            self._source.measure()  # not only from the first scrape on
+    def _begin_listener(self, listener: MetricsListener, source: Source) -> None:
+        source.measure()  # not only from the first scrape on
         listener.begin()
         self._listeners.append(listener)
 
@@ -149,8 +152,8 @@ class MetricsExporter:
                 await running.listening()
                 return running
         listener = MetricsListener(parse_address(text), self._scrape)
-        if not self._ended:
-            self._begin_listener(listener)
+        if self._source is not None and not self._ended:
+            self._begin_listener(listener, self._source)
             await listener.listening()
         return listener
 
