@@ -58,10 +58,15 @@ class Runtime:
 
     Args:
         settings: of the session that is opened first.
+        ids: names the spans of all sessions that bring no ids of their own. Both sides of the ring
+            know them, so that what is opened under a span can be told its id at once.
         manual_clock: whether time stands still until told otherwise (for tests).
     """
 
-    def __init__(self, settings: Settings, *, manual_clock: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, *, ids: Ids | None = None, manual_clock: bool = False
+    ) -> None:
+        self.ids = ids or Ids(int.from_bytes(os.urandom(8), "little"))
         ring_slots = 1 << (max(settings.ring_bytes // SLOT, 1).bit_length() - 1)
         self.manual_clock = manual_clock
         self.recorder = Recorder(
@@ -289,7 +294,7 @@ def attach(
     """
     with lock():
         _prepare()
-        runtime = _current or _start(settings, manual_clock=manual_clock)
+        runtime = _current or _start(settings, ids, manual_clock=manual_clock)
         if manual_clock and not runtime.manual_clock:
             raise InstrumentationError(
                 "a session with the real clock is open, so this one cannot have a manual clock"
@@ -311,9 +316,9 @@ def attach(
         return attachment
 
 
-def _start(settings: Settings, *, manual_clock: bool) -> Runtime:
+def _start(settings: Settings, ids: Ids | None, *, manual_clock: bool) -> Runtime:
     global _current
-    runtime = Runtime(settings, manual_clock=manual_clock)
+    runtime = Runtime(settings, ids=ids, manual_clock=manual_clock)
     try:
         runtime.pipeline.start()
     except RuntimeError as error:
@@ -342,7 +347,7 @@ def _sink(
     )
     assembler = Assembler(
         Tables(recorder.resolve, recorder.cold.names.text),
-        ids or Ids(int.from_bytes(os.urandom(8), "little")),
+        ids or runtime.ids,
         TimeAnchor(now_ns, now_ns if runtime.manual_clock else time.time_ns()),
         rules,
         rows=any(getattr(exporter, "needs_rows", True) for exporter in exporters),
