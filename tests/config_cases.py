@@ -7,6 +7,7 @@ from typing import Any
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_"
+METRICS = "OTEL_EXPORTER_OTLP_METRICS_"
 ALL_AWAITS = [("all", "all")] if sys.version_info >= (3, 12) else []
 
 YES_AND_NO = [
@@ -52,6 +53,10 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "APERF_TRACY_HISTORY_S": ([("0", 0), ("2.5", 2_500_000_000)], ["-1", "soon"]),
     "APERF_TRACY_HISTORY_MB": ([("1", 1 << 20), ("1024", 1 << 30)], ["0", "1025", "x"]),
     "APERF_TRACY_SOURCES": (YES_AND_NO, NEITHER),
+    "METRICS_LISTEN_ADDRESS": (
+        [(text, text) for text in (":9091", ":0", "localhost:1", "1.2.3.4:65535", "[::1]:9091")],
+        ["9091", "localhost", ":http", "::1:9091", ":65536", ":-1", "a b:1"],
+    ),
     "OTEL_TRACES_SAMPLER": (
         [("always_off", "always_off"), ("TraceIdRatio", "traceidratio")],
         ["sometimes", "jaeger_remote"],
@@ -121,3 +126,19 @@ HTTP_ENDPOINTS: list[tuple[str, str, str]] = [
     ("", "http://b:1", "http://b:1/"),
     ("http://a:4318", "http://b:1/x?y=z", "http://b:1/x?y=z"),
 ]
+
+#: Of metrics alone.
+METRICS_ONLY: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
+    "OTEL_METRIC_EXPORT_INTERVAL": ([("1000", 10**9), ("0.5", 500_000)], ["0", "-1", "soon"]),
+    METRICS + "TEMPORALITY_PREFERENCE": (
+        [("Delta", "delta"), ("LOWMEMORY", "lowmemory"), ("cumulative", "cumulative")],
+        ["sometimes"],
+    ),
+    METRICS + "DEFAULT_HISTOGRAM_AGGREGATION": (
+        [
+            (name, name)
+            for name in ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+        ],
+        ["explicit"],
+    ),
+}

@@ -14,6 +14,7 @@ import pytest
 
 from aperf._config import (
     VARIABLES,
+    MetricsSettings,
     OtlpSettings,
     Settings,
     Variable,
@@ -28,6 +29,8 @@ from aperf._errors import ConfigurationError
 from tests.config_cases import (
     HTTP_BAD,
     HTTP_ENDPOINTS,
+    METRICS,
+    METRICS_ONLY,
     NEITHER,
     OTLP,
     PER_SIGNAL,
@@ -59,6 +62,8 @@ def otlp_of(environ: dict[str, str]) -> OtlpSettings:
 def test_cases_cover_table() -> None:
     """Every variable is tested with good values, and with bad ones unless any text is good."""
     cases = PLAIN | SWITCHES
+    cases |= METRICS_ONLY | {"OTEL_METRICS_EXPORTER": ([], ["zipkin"])}
+    cases |= {METRICS + end: case for end, case in PER_SIGNAL.items()}
     cases |= {prefix + end: case for end, case in PER_SIGNAL.items() for prefix in (OTLP, TRACES)}
     assert {variable.name for variable in VARIABLES} == cases.keys()
     any_text = {name for name, (_, bad) in cases.items() if not bad}
@@ -70,14 +75,15 @@ def test_table_covers_settings() -> None:
     named = {variable.field for variable in VARIABLES}
     plain = {field.name for field in fields(Settings)} - {"sources"}
     otlp = {f"otlp.{field.name}" for field in fields(OtlpSettings)}
-    assert named == plain | otlp
+    how = {field.name for field in fields(OtlpSettings) + fields(MetricsSettings)} - {"otlp"}
+    assert named == plain | otlp | {f"metrics.{name}" for name in how}
 
 
 def test_defaults_agree() -> None:
     """The defaults that the table shows are those of the dataclasses."""
     for variable in VARIABLES:
-        owner = OtlpSettings() if variable.field.startswith("otlp.") else Settings()
-        field = variable.field.removeprefix("otlp.")
+        group, _, field = variable.field.rpartition(".")
+        owner = {"otlp": OtlpSettings(), "metrics": MetricsSettings(), "": Settings()}[group]
         if variable.default and field != "otlp":
             assert getattr(owner, field) == variable.kind.parse(variable.default), variable.name
 
@@ -162,6 +168,9 @@ def test_otlp_switch(name: str, text: str, otlp: bool) -> None:
     ("name", "text"),
     [
         *((name, text) for name, (_, bad) in (PLAIN | SWITCHES).items() for text in bad),
+        *((name, text) for name, (_, bad) in METRICS_ONLY.items() for text in bad),
+        ("OTEL_METRICS_EXPORTER", "zipkin"),
+        *((METRICS + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
         *((OTLP + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
         *((TRACES + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
     ],

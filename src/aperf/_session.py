@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ._ids import Ids
     from ._runtime import Attachment
     from .model import Exporter, SessionInfo, Statistics, Summary
+    from .otel import MetricsExporter, MetricsListener
 
 __all__ = ("Session", "default_exporters", "session")
 
@@ -62,6 +63,7 @@ class Session:
         self._ids = ids
         self._manual_clock = manual_clock
         self._attachment: Attachment | None = None
+        self._metrics: MetricsExporter | None = None
         self._signals: Any = None
 
     def __repr__(self) -> str:
@@ -154,9 +156,10 @@ class Session:
 
         try:
             exporters = default_exporters(settings) if self._exporters is None else self._exporters
+            metrics = _metrics_among(exporters)
             self._attachment = runtime.attach(
                 settings,
-                exporters,
+                [metrics, *(each for each in exporters if each is not metrics)],
                 _info(settings),
                 ids=self._ids,
                 sample=sampler(settings),
@@ -165,7 +168,16 @@ class Session:
         except runtime.NoThread as error:
             _stay_off(str(error))
             return
+        self._metrics = metrics
+        self._observe(self._attachment)
         self._watch(self._attachment, settings)
+
+    def _observe(self, attachment: Attachment) -> None:
+        from .otel import SessionSource
+
+        if self._metrics is not None and self._metrics in attachment.sink.exporters:
+            pipeline = attachment.runtime.pipeline
+            self._metrics.observe(SessionSource(pipeline, attachment.sink))
 
     def _watch(self, attachment: Attachment, settings: Settings) -> None:
         running = running_loop()
@@ -247,6 +259,26 @@ class Session:
         if attachment is None:
             return Summary()
         return attachment.runtime.pipeline.summary(attachment.sink)
+
+    async def start_metrics_listener(self, address: str | None = None) -> MetricsListener:
+        """Serve the session's metrics for Prometheus, until the listener is stopped or it ends.
+
+        Args:
+            address: ``HOST:PORT``, ``[IPv6]:PORT``, or ``:PORT`` for all interfaces; port 0 takes
+                any free one. By default that of ``METRICS_LISTEN_ADDRESS``.
+
+        Returns:
+            What tells `port` and `url`, and has ``await stop()``. Of a session that is off, it
+            listens nowhere.
+
+        Raises:
+            ConfigurationError: there is no address, or nothing can listen there.
+        """
+        from .otel import MetricsListener
+
+        if self._metrics is None:
+            return MetricsListener()
+        return await self._metrics.listen(address)
 
     async def flush(self, timeout: float | None = None) -> bool:
         """Have everything recorded so far delivered.
@@ -337,6 +369,16 @@ def _info(settings: Settings) -> SessionInfo:
     )
 
 
+def _metrics_among(exporters: Sequence[Exporter]) -> MetricsExporter:
+    """Return what takes metrics; where nothing does, one that leaves them to listeners."""
+    from .otel import MetricsExporter
+
+    for exporter in exporters:
+        if isinstance(exporter, MetricsExporter):
+            return exporter
+    return MetricsExporter(application=False)
+
+
 def default_exporters(settings: Settings, *, summary: bool = False) -> list[Exporter]:
     """Return the destinations that the settings ask for.
 
@@ -353,6 +395,10 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
         found.append(exporters.SummaryExporter(settings.summary, settings.summary_file))
     if settings.tracy_enabled:
         found.append(exporters.TracyExporter.from_settings(settings))
+    if settings.enabled:
+        from .otel import MetricsExporter
+
+        found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
     return found
 
 

@@ -12,9 +12,9 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from aperf._config import OtlpSettings
+from aperf._config import MetricsSettings, OtlpSettings
 from aperf._errors import AperfError, ConfigurationError
-from aperf.otel import MetricsExporter, MetricsListener, MetricsSettings
+from aperf.otel import MetricsExporter, MetricsListener
 from aperf.otel._listener_address import Address, parse_address
 from aperf.otel._listener_http import answer
 from tests.metered import a_bit_of_everything, metered_session

@@ -13,9 +13,9 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from aperf._pipeline._meter import LoopTimes, StepMeter
 from aperf.model import WAIT_KINDS, ThreadInfo
 from aperf.otel import Metrics, MetricsExporter
-from aperf.otel._metrics_meter import LoopTimes, StepMeter
 from aperf.otel._metrics_process import resident_bytes
 from aperf.otel._metrics_provider import application_provider
 from aperf.otel._metrics_source import MAX_THREADS, _by_thread

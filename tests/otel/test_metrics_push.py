@@ -14,8 +14,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from aperf._config import OtlpSettings
-from aperf.otel import MetricsExporter, MetricsSettings
+from aperf._config import MetricsSettings, OtlpSettings
+from aperf.otel import MetricsExporter
 from aperf.otel._metrics_table import METRICS
 from tests.metered import a_bit_of_everything, metered_session
 from tests.metrics_receiver import grpc_metrics_receiver, http_metrics_receiver

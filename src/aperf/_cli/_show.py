@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aperf._config import VARIABLES, OtlpSettings, read_settings_with_warnings
+from aperf._config import VARIABLES, MetricsSettings, OtlpSettings, read_settings_with_warnings
 
 from ._table import print_table
 
@@ -28,6 +28,8 @@ _UNITS = {
     "tracy_history_ns": (10**9, "s"),
     "tracy_history_bytes": (1 << 20, "MiB"),
     "otlp.timeout_s": (1, "s"),
+    "metrics.timeout_s": (1, "s"),
+    "metrics.interval_ns": (10**9, "s"),
 }
 _OTLP_VARIABLES = "OTEL_EXPORTER_OTLP_"
 
@@ -81,10 +83,12 @@ def settings_to_dict(reading: Reading) -> dict[str, Any]:
 def print_settings(settings: Settings) -> None:
     """Print the configuration for people: what is set, and the variable that would set the rest."""
     rows = [(_label(setting), _text(setting), _origin(setting)) for setting in _settings(settings)]
-    print_table(("setting", "value", "source"), [row for row in rows if "otlp." not in row[0]])
-    if otlp := [(label[5:], *rest) for label, *rest in rows if label.startswith("otlp.")]:
-        print()
-        print_table(("otlp", "value", f"source ({_OTLP_VARIABLES}…)"), otlp)
+    print_table(("setting", "value", "source"), [row for row in rows if "." not in row[0]])
+    for group in ("otlp", "metrics"):
+        part = f"{group}."
+        if found := [(row[0][len(part) :], *row[1:]) for row in rows if row[0].startswith(part)]:
+            print()
+            print_table((group, "value", f"source ({_OTLP_VARIABLES}…)"), found)
 
 
 def public_endpoint(endpoint: str) -> str:
@@ -96,14 +100,16 @@ def public_endpoint(endpoint: str) -> str:
 
 def _settings(settings: Settings) -> Iterator[_Setting]:
     for field in dict.fromkeys(variable.field for variable in VARIABLES):
-        if field == "otlp":
-            value: object = settings.otlp is not None
-        elif not field.startswith("otlp."):
-            value = getattr(settings, field)
-        elif settings.otlp is None:
+        group, dot, part = field.partition(".")
+        value = getattr(settings, group)
+        if dot and value is None:
             continue
-        else:
-            value = _public(settings.otlp, field.removeprefix("otlp."))
+        if dot:
+            # What says how metrics travel stands one level deeper.
+            owner = value if hasattr(value, part) else value.otlp
+            value = _public(owner, part)
+        elif field in ("metrics", "otlp"):
+            value = value is not None
         source = settings.sources[field]
         if (field, source) == ("service_name", "default"):
             value = None  # the name of the program, which is not known here
@@ -111,7 +117,7 @@ def _settings(settings: Settings) -> Iterator[_Setting]:
         yield _Setting(field, value, source, names)
 
 
-def _public(otlp: OtlpSettings, field: str) -> object:
+def _public(otlp: MetricsSettings | OtlpSettings, field: str) -> object:
     """Return a value of the OTLP settings, without secrets."""
     value = getattr(otlp, field)
     if field == "headers":
@@ -134,7 +140,7 @@ def _text(setting: _Setting) -> str:
         size, unit = _UNITS[field]
         return f"{value / size:g} {unit}"
     if isinstance(value, bool):
-        on = "on" if field == "otlp" else "true"
+        on = "on" if field in ("metrics", "otlp") else "true"
         return on if value else {"on": "off", "true": "false"}[on]
     if isinstance(value, dict):
         return ", ".join(f"{key}=***" for key in value) or "-"
@@ -143,9 +149,11 @@ def _text(setting: _Setting) -> str:
 
 def _origin(setting: _Setting) -> str:
     """Say who decided; for a default, also the variable that could."""
-    per_signal = setting.field.startswith("otlp.")
+    per_signal = "." in setting.field
     name = setting.variables[-1] if per_signal else setting.variables[0]
     if setting.field == "otlp":
         name = "OTEL_SDK_ENABLED"
+    elif setting.field == "metrics":
+        name = "OTEL_METRICS_EXPORTER"
     origin = f"default ({name})" if setting.source == "default" else setting.source
     return origin.replace(_OTLP_VARIABLES, "…") if per_signal else origin

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from ._kinds import ENDPOINT, Kind
     from ._read import Reading, read_settings, read_settings_with_warnings, refusal
     from ._service import resource_attributes, script_name
-    from ._settings import OtlpSettings, Settings
+    from ._settings import MetricsSettings, OtlpSettings, Settings
     from ._variables import VARIABLES, Variable
 
 __all__ = (
     "ENDPOINT",
     "VARIABLES",
     "Kind",
+    "MetricsSettings",
     "OtlpSettings",
     "Reading",
     "Settings",
@@ -37,6 +38,7 @@ __all__ = (
 _HOME = {
     "ENDPOINT": "_kinds",
     "Kind": "_kinds",
+    "MetricsSettings": "_settings",
     "OtlpSettings": "_settings",
     "Reading": "_read",
     "Settings": "_settings",

@@ -15,6 +15,8 @@ __all__ = (
     "BOOLEAN",
     "ENDPOINT",
     "HEADERS",
+    "LISTEN_ADDRESS",
+    "METRICS_EXPORTER",
     "OTEL_BOOLEAN",
     "PROTOCOL",
     "RATIO",
@@ -24,6 +26,7 @@ __all__ = (
     "Kind",
     "choice",
     "number",
+    "parse_address",
     "parse_pairs",
     "whole",
 )
@@ -145,6 +148,34 @@ def _service_name(text: str) -> str | None:
     return dict(parse_pairs(text)).get("service.name") or None
 
 
+def parse_address(text: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``, ``[IPv6]:PORT`` or ``:PORT``.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    host, _, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    good = port.isascii() and port.isdecimal() and int(port) <= 65535 and ":" in text
+    if not good or (":" in bare) != bracketed or any(map(str.isspace, bare)):
+        raise ValueError(text)
+    return bare, int(port)
+
+
+def _listen_address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+def _metrics_exporter(text: str) -> bool:
+    """Say whether OTLP is among the exporters; others are the program's own business."""
+    names = {name.strip().lower() for name in text.split(",")}
+    if not names & {"otlp", "none", "prometheus", "console"}:
+        raise ValueError(text)
+    return "otlp" in names
+
+
 def _traces_exporter(text: str) -> bool:
     """Say whether OTLP is among the exporters; aperf knows no other."""
     names = {name.strip().lower() for name in text.split(",")}
@@ -160,6 +191,10 @@ OTEL_BOOLEAN = Kind("true or false", lambda text: {"true": True, "false": False}
 AWAITS = Kind("suspended or all (all needs Python 3.12)", _awaits)
 ENDPOINT = Kind("http://HOST:PORT or https://HOST:PORT", _endpoint)
 HEADERS = Kind("key=value,key=value, percent-encoded", _headers, secret=True)
+LISTEN_ADDRESS = Kind(
+    "HOST:PORT, [IPv6]:PORT or :PORT for all interfaces (port 0: any free one)", _listen_address
+)
+METRICS_EXPORTER = Kind("otlp, prometheus, console or none", _metrics_exporter)
 SERVICE_NAME = Kind("key=value,key=value, percent-encoded", _service_name)
 PROTOCOL = choice("grpc", "http/protobuf", "http/json")
 RATIO = Kind(number(0, 1).accepts, lambda text: (number(0, 1).parse(text), text)[1])

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aperf._errors import ConfigurationError
 
 from ._kinds import ENDPOINT, Kind
+from ._metrics import read_metrics
 from ._otlp import read_otlp
 from ._service import script_name
-from ._settings import OtlpSettings, Settings
+from ._settings import MetricsSettings, OtlpSettings, Settings
 from ._switch import complaint
 from ._variables import VARIABLES, Variable
 
@@ -109,6 +110,8 @@ def refusal(name: str, value: object) -> str:
     if name == "otlp":
         good = isinstance(value, OtlpSettings) or _is_url(value)
         return "" if good else ENDPOINT.accepts
+    if name == "metrics":
+        return "" if isinstance(value, MetricsSettings) else "MetricsSettings"
     default = _FIELDS[name].default
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False"
@@ -135,7 +138,7 @@ def _is_url(value: object) -> bool:
 def _fold(values: Values, given: Mapping[str, Any], warnings: list[str]) -> Reading:
     chosen: dict[str, Any] = {"service_name": script_name()}
     sources = dict.fromkeys(_FIELDS, "default")
-    for name in _FIELDS.keys() - {"otlp"}:
+    for name in _FIELDS.keys() - {"metrics", "otlp"}:
         if name in given:
             chosen[name], sources[name] = given[name], "argument"
         elif found := values.field(name):
@@ -145,5 +148,10 @@ def _fold(values: Values, given: Mapping[str, Any], warnings: list[str]) -> Read
         sources["otlp"] = "argument"
     else:
         otlp = read_otlp(values, otlp, sources, warnings)
-    settings = Settings(**chosen, otlp=otlp, sources=MappingProxyType(sources))
+    metrics = given.get("metrics")
+    if metrics is None:
+        metrics = read_metrics(values, sources, warnings)
+    else:
+        sources["metrics"] = "argument"
+    settings = Settings(**chosen, otlp=otlp, metrics=metrics, sources=MappingProxyType(sources))
     return Reading(settings, tuple(warnings))

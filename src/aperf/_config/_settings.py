@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("OtlpSettings", "Settings")
+__all__ = ("MetricsSettings", "OtlpSettings", "Settings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,33 @@ class OtlpSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsSettings:
+    """Where metrics go as OTLP, how and how often.
+
+    Attributes:
+        otlp: where and how; for HTTP, an endpoint without a path means ``/v1/metrics``.
+        interval_ns: from one push to the next.
+        temporality: whether values are told since the begin or since the last push; what each word
+            means is up to OpenTelemetry.
+        histograms: the form of histograms.
+    """
+
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
+    interval_ns: int = 60 * 10**9
+    temporality: Literal["cumulative", "delta", "lowmemory"] = "cumulative"
+    histograms: Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"] = (
+        "explicit_bucket_histogram"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, with its defaults; docs/reference/environment.md explains each.
 
     Attributes:
         otlp: None when nothing is to leave as OTLP.
+        metrics: None when no metrics are to be pushed.
+        metrics_listen: None when no listener is to begin with a session.
         task_parent: None for the rules that aperf finds by itself.
         summary_file: None for stderr.
         sources: where each value comes from: "default", "argument", or the variable's name; the
@@ -67,6 +89,8 @@ class Settings:
     shutdown_timeout_ns: int = 5 * 10**9
     summary: Literal["text", "json", "none"] = "text"
     summary_file: str | None = None
+    metrics: MetricsSettings | None = None
+    metrics_listen: str | None = None
     pure_python: bool = False
     tracy_enabled: bool = False
     tracy_port: int = 8086

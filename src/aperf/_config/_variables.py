@@ -9,6 +9,8 @@ from ._kinds import (
     BOOLEAN,
     ENDPOINT,
     HEADERS,
+    LISTEN_ADDRESS,
+    METRICS_EXPORTER,
     OTEL_BOOLEAN,
     PROTOCOL,
     RATIO,
@@ -51,6 +53,10 @@ class Variable(NamedTuple):
 def _otlp(what: str, field: str, kind: Kind, default: str, help: str) -> Iterator[Variable]:
     for prefix in ("OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"):
         yield Variable(prefix + what, f"otlp.{field}", kind, default, help)
+
+
+def _metrics(what: str, field: str, kind: Kind, default: str, help: str) -> Variable:
+    return Variable(f"OTEL_EXPORTER_OTLP_METRICS_{what}", f"metrics.{field}", kind, default, help)
 
 
 VARIABLES: tuple[Variable, ...] = (
@@ -268,5 +274,55 @@ VARIABLES: tuple[Variable, ...] = (
         RATIO,
         "",
         "Share of traces that the `traceidratio` samplers keep; unset: all.",
+    ),
+    Variable(
+        "METRICS_LISTEN_ADDRESS",
+        "metrics_listen",
+        LISTEN_ADDRESS,
+        "",
+        "Serve metrics for Prometheus there, at `/metrics`; there is no authentication.",
+    ),
+    Variable(
+        "OTEL_METRICS_EXPORTER",
+        "metrics",
+        METRICS_EXPORTER,
+        "",
+        "`otlp`: push metrics to the endpoint of all signals; others: push none.",
+    ),
+    _metrics("ENDPOINT", "endpoint", ENDPOINT, "", "Push metrics there."),
+    _metrics("PROTOCOL", "protocol", PROTOCOL, "", "What metrics travel in."),
+    _metrics("HEADERS", "headers", HEADERS, "", "Sent with metrics."),
+    _metrics("INSECURE", "insecure", OTEL_BOOLEAN, "", "No TLS for metrics."),
+    _metrics("CERTIFICATE", "certificate", TEXT, "", "File of trusted certificates (PEM)."),
+    _metrics("CLIENT_KEY", "client_key", TEXT, "", "File of the client's private key (PEM)."),
+    _metrics(
+        "CLIENT_CERTIFICATE",
+        "client_certificate",
+        TEXT,
+        "",
+        "File of the client's certificate chain (PEM).",
+    ),
+    _metrics("COMPRESSION", "compression", choice("none", "gzip"), "", "Compression of metrics."),
+    _metrics("TIMEOUT", "timeout_s", number(exclusive=True), "", "Seconds for one push."),
+    Variable(
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "metrics.interval_ns",
+        number(exclusive=True, ns=_MS),
+        "60000",
+        "Milliseconds from one push to the next.",
+    ),
+    _metrics(
+        "TEMPORALITY_PREFERENCE",
+        "temporality",
+        choice("cumulative", "delta", "lowmemory"),
+        "cumulative",
+        "Whether counters and histograms are told since the begin or since the last push.",
+    ),
+    _metrics(
+        "DEFAULT_HISTOGRAM_AGGREGATION",
+        "histograms",
+        choice("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+        "explicit_bucket_histogram",
+        "Form of histograms.",
     ),
 )

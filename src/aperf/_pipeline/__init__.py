@@ -2,6 +2,7 @@
 
 from ._assembler import Assembler
 from ._family import Rules
+from ._meter import StepMeter
 from ._pipeline import Pipeline
 from ._places import Place, place_of
 from ._sink import Sink
@@ -14,6 +15,7 @@ __all__ = (
     "Place",
     "Rules",
     "Sink",
+    "StepMeter",
     "Tables",
     "Wait",
     "classify_wait",

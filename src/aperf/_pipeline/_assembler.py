@@ -23,6 +23,7 @@ from ._calls import Calls
 from ._endings import Endings
 from ._family import Family, Rules
 from ._jobs import Jobs
+from ._meter import StepMeter
 from ._report import unfinished_tasks
 from ._rows import Rows
 from ._tasks import Tasks
@@ -78,7 +79,8 @@ class Assembler:
         self.users = UserSpans(self.live, tables, self.rows, self.family)
         self.calls = Calls(self.live, tables, self.rows, self.family)
         self._endings = Endings(self._tasks, tables, self.totals)
-        jobs = Jobs(self._tasks, tables, self.rows, self.family)
+        self._jobs = Jobs(self._tasks, tables, self.rows, self.family)
+        self._meter: StepMeter | None = None
         self._handlers: dict[int, Callable[[int, int, int, int, int, int, bytes], None]] = {
             Kind.WIDE: self._wide,
             Kind.BIRTH: self._birth,
@@ -90,7 +92,7 @@ class Assembler:
             Kind.CLOSE: self.users.close,
             Kind.EVENT: self.users.event,
             Kind.ATTRIBUTE: self.users.attribute,
-            Kind.JOB: jobs.done,
+            Kind.JOB: self._jobs.done,
             Kind.LOST: self._lost,
         }
         if rules.calls:
@@ -105,6 +107,12 @@ class Assembler:
     def awaits(self) -> int:
         """How many awaits ended: suspensions, and calls without one."""
         return self.suspensions + self.calls.awaits
+
+    def measure(self) -> StepMeter:
+        """Sum from now on also what only metrics show, and return where."""
+        if self._meter is None:
+            self._meter = self._jobs.meter = StepMeter()
+        return self._meter
 
     # ------------------------------------------------------------------------------------- input
 
@@ -190,6 +198,9 @@ class Assembler:
         task.since_ns = end_ns = t_ns + busy_ns
         self.steps += 1
         self._step_ends[ring] = end_ns
+        # An eager step lies within that of its creator, and waited for no loop.
+        if self._meter is not None and not flags & Step.EAGER:
+            self._meter.step(ring, ready_ns, busy_ns)
         if busy_ns > self.totals.long_steps.threshold_ns:
             self._long_step(task, site, t_ns, busy_ns)
         if flags & _DONE:

@@ -11,6 +11,7 @@ from ._bits import Birth, Row, Step
 
 if TYPE_CHECKING:
     from ._family import Family
+    from ._meter import StepMeter
     from ._rows import Rows
     from ._tables import Tables
     from ._tasks import Tasks
@@ -19,19 +20,26 @@ __all__ = ("Jobs",)
 
 
 class Jobs:
-    """Makes the spans of jobs, below what waited for them."""
+    """Makes the spans of jobs, below what waited for them.
+
+    Attributes:
+        meter: is told of jobs, while somebody takes metrics.
+    """
 
     def __init__(self, tasks: Tasks, tables: Tables, rows: Rows, family: Family) -> None:
         self._tasks = tasks
         self._tables = tables
         self._rows = rows
         self._family = family
+        self.meter: StepMeter | None = None
 
     def done(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
     ) -> None:
         """JOB: it is over."""
         queue_ns, run_ns, _, _ = PAIR.unpack_from(payload)
+        if self.meter is not None:
+            self.meter.job(queue_ns, run_ns, failed=bool(flags & Step.FAILED))
         template = self._tables.job(ref, bool(flags & Birth.UNCODED))
         ids = self._family.ids
         task = self._tasks.known(a) if a else None

@@ -25,7 +25,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from aperf._recorder._layout import SLOT
 
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
     from aperf.model import Statistics, Summary
 
+    from ._assembler import Assembler
     from ._sink import Sink
+
+T = TypeVar("T")
 
 __all__ = ("Pipeline", "Source")
 
@@ -241,6 +244,11 @@ class Pipeline:
     def statistics(self, sink: Sink) -> Statistics:
         """Return a session's counters."""
         return sink.statistics(self._source.dropped(), self._errors())
+
+    def look(self, sink: Sink, at: Callable[[Assembler], T]) -> T:
+        """Let somebody look at a session's assembler, which stands still meanwhile."""
+        with self._lock:
+            return at(sink.assembler)
 
     def summary(self, sink: Sink) -> Summary:
         """Return what a session has found out; of what is still in the rings nothing is known."""

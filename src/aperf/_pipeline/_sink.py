@@ -184,6 +184,7 @@ class Sink:
 
     def deliver(self, deadline_ns: int) -> None:
         """Hand the finished spans to the exporters."""
+        self._look()
         batch = self.assembler.rows.take()
         if batch is None:
             return
@@ -191,6 +192,16 @@ class Sink:
         for exporter in self.exporters:
             if exporter.consumes == "spans":
                 self._export(exporter, batch, deadline_ns)
+
+    def _look(self) -> None:
+        """Let exporters look for what the program has set up since."""
+        for exporter in self.exporters:
+            look = getattr(exporter, "look", None)
+            if look is not None:
+                try:
+                    look()
+                except Exception as error:
+                    self._failed(exporter, "failed to look", error)
 
     def _export(self, exporter: Exporter, batch: SpanBatch, deadline_ns: int) -> None:
         try:

@@ -9,26 +9,20 @@ if TYPE_CHECKING:
     from ._listener import MetricsListener
     from ._metrics import Metrics
     from ._metrics_exporter import MetricsExporter
-    from ._metrics_meter import StepMeter
-    from ._metrics_settings import MetricsSettings
     from ._metrics_source import SessionSource
 
 __all__ = (
     "Metrics",
     "MetricsExporter",
     "MetricsListener",
-    "MetricsSettings",
     "SessionSource",
-    "StepMeter",
 )
 
 _MODULES = {
     "Metrics": "_metrics",
     "MetricsExporter": "_metrics_exporter",
     "MetricsListener": "_listener",
-    "MetricsSettings": "_metrics_settings",
     "SessionSource": "_metrics_source",
-    "StepMeter": "_metrics_meter",
 }
 
 

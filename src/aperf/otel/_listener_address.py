@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from typing import NamedTuple
 
+from aperf._config._kinds import LISTEN_ADDRESS
+from aperf._config._kinds import parse_address as _read
 from aperf._errors import ConfigurationError
 
 __all__ = ("ADDRESS_TEXT", "Address", "parse_address")
 
-ADDRESS_TEXT = "HOST:PORT, [IPv6]:PORT or :PORT for all interfaces (port 0: any free one)"
+ADDRESS_TEXT = LISTEN_ADDRESS.accepts
 
 
 class Address(NamedTuple):
@@ -57,10 +59,8 @@ def parse_address(text: str) -> Address:
     Raises:
         ConfigurationError: it is none.
     """
-    host, colon, port = text.strip().rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    good = colon and port.isascii() and port.isdecimal() and int(port) <= 65535
-    if not good or (":" in bare) != bracketed or any(map(str.isspace, bare)):
-        raise ConfigurationError(f"metrics listen address is {text!r}; {ADDRESS_TEXT} is accepted")
-    return Address(bare, int(port))
+    try:
+        return Address(*_read(text))
+    except ValueError:
+        message = f"metrics listen address is {text!r}; {ADDRESS_TEXT} is accepted"
+        raise ConfigurationError(message) from None

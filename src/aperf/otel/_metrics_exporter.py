@@ -14,13 +14,13 @@ from ._metrics_provider import OwnProvider, application_provider
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
+    from aperf._config import MetricsSettings
     from aperf.model import Summary
 
     from ._listener import MetricsListener
     from ._metrics import Metrics
     from ._metrics_push import Pusher
     from ._metrics_reading import Source
-    from ._metrics_settings import MetricsSettings
 
 __all__ = ("MetricsExporter",)
 

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.resources import Resource
 
+    from aperf._config import MetricsSettings
     from aperf.model import SessionInfo
 
     from ._metrics import Metrics
     from ._metrics_reading import Source
-    from ._metrics_settings import MetricsSettings
 
 __all__ = ("OwnProvider", "application_provider")
 

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
-from ._metrics_meter import LoopTimes, StepMeter
+from aperf._pipeline._meter import LoopTimes
+
 from ._metrics_reading import Attributes, Reading, copy_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from aperf._pipeline import Assembler, Sink
+    from aperf._pipeline import Assembler, Pipeline, Sink, StepMeter
     from aperf._pipeline._histogram import Histogram
     from aperf.model import Statistics, ThreadInfo
 
     from ._metrics_reading import Histograms, Values
 
-__all__ = ("Desk", "SessionSource")
-
-T = TypeVar("T")
+__all__ = ("SessionSource",)
 
 #: Threads told apart by their names; a program that names thousands must not fill its backend.
 MAX_THREADS: Final = 64
@@ -28,32 +27,16 @@ _OVERFLOW: Final[Attributes] = (("otel.metric.overflow", True),)
 _S: Final = 1e-9
 
 
-class _Metered(Protocol):
-    """What tells a meter, if it has one, of steps and jobs."""
-
-    meter: object
-
-
-class Desk(Protocol):
-    """Where a session's records are assembled."""
-
-    def statistics(self, sink: Sink) -> Statistics:
-        """Return a session's counters."""
-
-    def look(self, sink: Sink, at: Callable[[Assembler], T]) -> T:
-        """Let somebody look at a session's assembler while it stands still."""
-
-
 class SessionSource:
     """Reads a session; that holds the exporter thread up, and no loop.
 
     Args:
-        desk: the pipeline.
+        pipeline: where its records are assembled.
         sink: the session's end of it.
     """
 
-    def __init__(self, desk: Desk, sink: Sink) -> None:
-        self._desk = desk
+    def __init__(self, pipeline: Pipeline, sink: Sink) -> None:
+        self._pipeline = pipeline
         self._sink = sink
         self.started_unix_ns = time.time_ns()
         self.started_ns = time.monotonic_ns()
@@ -62,14 +45,16 @@ class SessionSource:
     def measure(self) -> StepMeter:
         """Count from now on also what costs something to count."""
         if self._meter is None:
-            self._meter = self._desk.look(self._sink, _metered)
+            self._meter = self._pipeline.look(self._sink, lambda assembler: assembler.measure())
             self.started_ns = time.monotonic_ns()
         return self._meter
 
     def read(self) -> Reading:
         """Say how things are."""
-        meter, statistics = self.measure(), self._desk.statistics(self._sink)
-        return self._desk.look(self._sink, lambda assembler: _read(assembler, statistics, meter))
+        meter, statistics = self.measure(), self._pipeline.statistics(self._sink)
+        return self._pipeline.look(
+            self._sink, lambda assembler: _read(assembler, statistics, meter)
+        )
 
 
 def _read(assembler: Assembler, statistics: Statistics, meter: StepMeter) -> Reading:
@@ -80,15 +65,6 @@ def _read(assembler: Assembler, statistics: Statistics, meter: StepMeter) -> Rea
     _waits(assembler, values, histograms)
     _jobs(meter, values, histograms)
     return Reading(time_ns=time.monotonic_ns(), values=values, histograms=histograms)
-
-
-def _metered(assembler: Assembler) -> StepMeter:
-    """Have the assembler tell a meter of its steps from now on; several may share it."""
-    metered = cast("_Metered", assembler)
-    meter = metered.meter
-    if not isinstance(meter, StepMeter):
-        meter = metered.meter = StepMeter()
-    return meter
 
 
 def _counters(statistics: Statistics) -> dict[str, Values]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aperf._pipeline._histogram import Histogram
+from ._histogram import Histogram
 
 __all__ = ("BLOCKED_NS", "LoopTimes", "StepMeter")
 
