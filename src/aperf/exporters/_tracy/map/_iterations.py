@@ -2,7 +2,8 @@
 
 No record tells where an iteration begins, but the wake-ups do: whatever runs in an iteration was
 woken before it began, so a step of a task that was woken since begins the next one. Iterations in
-which only callbacks ran are not seen.
+which only callbacks ran are not seen. Where a callback begins or ends a user span, an iteration is
+cut in two.
 """
 
 from __future__ import annotations

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final
 from aperf._recorder import PAIR, Kind, StepFlag
 
 from ._row import Row, Zone
+from ._sources import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ._sources import Chain, Sources
     from ._spans import Spans
-    from ._task import Happening, Step, TaskView
+    from ._task import Happening, Roll, Step, TaskView
 
 __all__ = ("Steps",)
 
@@ -37,13 +36,13 @@ class Steps:
     Args:
         sources: gives locations.
         spans: draws what a task does in a step.
-        tasks: the live ones, which may have woken others.
+        roll: tasks that may have woken others.
     """
 
-    def __init__(self, sources: Sources, spans: Spans, tasks: Mapping[int, TaskView]) -> None:
+    def __init__(self, sources: Sources, spans: Spans, roll: Roll) -> None:
         self._sources = sources
         self._spans = spans
-        self._tasks = tasks
+        self._roll = roll
         self._ready = sources.fixed("ready", READY_COLOR)
 
     def on_thread(self, row: Row, step: Step) -> None:
@@ -53,12 +52,14 @@ class Steps:
         if not happened:
             row.spot(step.resume_ns, step.suspend_ns, task.source)
             return
-        row.begin(step.resume_ns, Zone(task.source), task.name)
+        task.zone = Zone(task.source)
+        row.begin(step.resume_ns, task.zone, *filter(None, (task.name,)))
         for happening in happened:
             t_ns = min(max(happening.t_ns, step.resume_ns), step.suspend_ns)
             self._spans.play(task, row, happening, t_ns)
         row.cut(depth, step.suspend_ns)
         task.spans.clear()  # they would have to stay open between steps of others
+        task.zone = None
 
     def on_lane(self, row: Row, step: Step, chain: Chain | None, kept: int) -> None:
         """Draw a step on its task's lane.
@@ -70,17 +71,32 @@ class Steps:
             kept: how many of the outermost coroutines it was suspended in before.
         """
         task = step.task
-        if not row.open:
-            row.begin(task.born_ns, Zone(task.source), *filter(None, (task.name,)))
+        self.begin(row, task, chain)
         if not step.flags & _FIRST:
+            if kept and chain is not None and task.chain is None and task.waiting is None:
+                self._enter_kept(row, step, chain, kept)
             self._end_wait(row, step)
         t_ns = self._play(row, step, chain, kept)
         if step.flags & _DONE:
             if step.flags & _CANCELLED:
-                row.open[0].texts.append("cancelled")
+                row.open[0].describe("", "cancelled")
             row.cut(0, step.suspend_ns)
+            task.zone = None
         elif chain is not None:
             self._nest(row, step, chain, kept, t_ns)
+
+    def begin(self, row: Row, task: TaskView, chain: Chain | None = None) -> None:
+        """Begin the zone of a task on its lane's row, if that has not begun."""
+        if task.zone is None:
+            if task.source.name == UNKNOWN and chain is not None and chain.root is not None:
+                task.source = chain.root
+            task.zone = Zone(task.source)
+            row.begin(task.born_ns, task.zone, *filter(None, (task.name,)))
+
+    def _enter_kept(self, row: Row, step: Step, chain: Chain, kept: int) -> None:
+        """Open the coroutines that were there before the first step that is known."""
+        count = sum(frame.place < kept for frame in chain.shown)
+        self._enter(row, step, chain, count, step.task.since_ns or step.resume_ns)
 
     def _end_wait(self, row: Row, step: Step) -> None:
         """Draw the wait before a step, or end it if it is drawn already."""
@@ -98,9 +114,9 @@ class Steps:
             row.begin(since_ns, zone, stack=chain.stack if is_long else ())
         if is_ready:
             row.spot(max(since_ns, resume_ns - step.ready_ns), resume_ns, self._ready)
-        waker = self._tasks.get(step.waker)
+        waker = self._roll.find(step.waker)
         if waker is not None and waker is not task:
-            zone.texts.append(f"woken by {waker}")
+            zone.describe("", f"woken by {waker}")
         row.remove([zone], resume_ns)
 
     # --------------------------------------------------------------------------- within the step
@@ -140,7 +156,8 @@ class Steps:
         for position in range(len(row.open) - 1, -1, -1):
             zone = row.open[position]
             has_ended = zone.index >= kept and zone.step != step.task.steps
-            if zone.source.code is code and zone.index >= 0 and not (stays and has_ended):
+            is_coroutine = zone.index >= 0 or zone is step.task.zone
+            if zone.source.code is code and is_coroutine and not (stays and has_ended):
                 self._leave(row, step, kept, t_ns, position + 1)
                 return
         for position, frame in enumerate(chain.shown):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from ._lanes import Lane
@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from ._sources import Chain, Source
     from ._thread import Thread
 
-__all__ = ("Happening", "Step", "TaskView")
+__all__ = ("Happening", "Roll", "Step", "TaskView")
+
+#: Tasks that have ended and are remembered.
+MOST_FORMER: Final = 4_096
 
 
 class Happening(NamedTuple):
@@ -51,6 +54,7 @@ class TaskView:
         since_ns: when it was suspended; 0 when that is not known.
         chain: where it is suspended.
         waiting: the zone of the wait, if that is drawn already.
+        zone: its own, while it is drawn.
         spans: its open user spans, by number.
         happened: what it did since its last step.
     """
@@ -68,6 +72,7 @@ class TaskView:
         "steps",
         "thread",
         "waiting",
+        "zone",
     )
 
     def __init__(
@@ -89,8 +94,36 @@ class TaskView:
         self.since_ns = 0
         self.chain: Chain | None = None
         self.waiting: Zone | None = None
+        self.zone: Zone | None = None
         self.spans: dict[int, Zone] = {}
         self.happened: list[Happening] = []
 
     def __str__(self) -> str:
         return f"{self.name} ({self.source.name})" if self.name else self.source.name
+
+
+class Roll:
+    """The tasks of a connection, by number.
+
+    Attributes:
+        live: those that have not ended.
+        former: the last ones that have. They woke others whose steps are drawn later, and another
+            thread's records may tell of them still.
+    """
+
+    __slots__ = ("former", "live")
+
+    def __init__(self) -> None:
+        self.live: dict[int, TaskView] = {}
+        self.former: dict[int, TaskView] = {}
+
+    def find(self, number: int) -> TaskView | None:
+        """Return a task that lives, or did a moment ago."""
+        return self.live.get(number) or self.former.get(number)
+
+    def leave(self, task: TaskView) -> None:
+        """Note that a task has ended."""
+        del self.live[task.number]
+        self.former[task.number] = task
+        if len(self.former) > MOST_FORMER:
+            del self.former[next(iter(self.former))]
