@@ -61,7 +61,8 @@ class Script:
                     self.said.remove(line)
                     return line
             said = self.process.stdout.readline()
-            assert said, f"it ended without {words!r}: {self.said}"
+            if not said:
+                raise AssertionError(f"ended without {words!r}, with {self.said}:\n{self.end()[1]}")
             self.said.append(said)
 
     def end(self) -> tuple[int, str]:
