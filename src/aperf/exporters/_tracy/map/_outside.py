@@ -71,7 +71,6 @@ class Outside:
             if len(where.held) >= _MOST_HELD:
                 self.release(where)
         else:
-            self._stream.thread(where.number)
             self._play(where, event, event.t_ns)
         self._stream.thread(thread.number)
 
@@ -83,9 +82,12 @@ class Outside:
             owner = Owner(thread)
             if event.kind == _OPEN and len(self._owners) < _MOST_OWNERS:
                 self._owners[event.a] = owner
-        if thread.iterations is not None and event.kind in (_OPEN, _CLOSE):
-            thread.iterations.close()  # as far as it is known, or the zones would not nest
-        self._spans.play(owner, thread.row, event, t_ns)
+        where = owner.thread
+        self._stream.thread(where.number)
+        if where.iterations is not None and event.kind in (_OPEN, _CLOSE):
+            where.iterations.close()  # as far as it is known, or the zones would not nest
+        self._spans.play(owner, where.row, event, t_ns)
+        self._stream.thread(thread.number)
         if not owner.spans:
             self._owners.pop(event.a, None)
 

@@ -131,6 +131,9 @@ class Steps:
             if happening.kind == _OPEN and chain is not None:
                 stays = happening.b not in closed
                 self._make_room(row, step, happening, chain, kept, t_ns, stays=stays)
+            elif happening.kind == _CLOSE and happening.b in task.spans:
+                depth = row.open.index(task.spans[happening.b]) + 1
+                self._leave(row, step, kept, t_ns, depth)  # what was called in it has ended
             self._spans.play(task, row, happening, t_ns)
         return t_ns
 
