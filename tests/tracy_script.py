@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Script", "running")
 
-#: Says where viewers can connect, runs the script, and waits before that and after it.
+#: Says where viewers can connect, runs the script, and waits before that and after it. Whoever
+#: looks on then is sent everything, however long a busy machine takes.
 _RUNNER: Final = """
     import asyncio, logging, runpy, sys
     import aperf
@@ -29,11 +30,12 @@ _RUNNER: Final = """
     if loop == "uvloop":
         import uvloop
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    with aperf.session():
+    with aperf.session() as session:
         sys.stdin.readline()
         runpy.run_path(script, run_name="__main__")
         print("done", flush=True)
         sys.stdin.readline()
+        print("sent:", asyncio.run(session.flush(30)), flush=True)
 """
 _END_S: Final = 20.0
 
@@ -66,8 +68,8 @@ class Script:
             self.said.append(said)
 
     def end(self) -> tuple[int, str]:
-        """Let it end; return its exit code, and what it says on stderr."""
-        _, complaints = self.process.communicate("\n", timeout=_END_S)
+        """Wait for its end; return its exit code, and what it says on stderr."""
+        _, complaints = self.process.communicate(timeout=_END_S)
         return self.process.returncode, complaints
 
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 __all__ = ("Tap", "tapped")
 
 _HELLO_BYTES: Final = 12
-#: Between two looks at all zones, at least: reading needs the time as well.
 _LOOK_S: Final = 0.1
+#: Bytes in that time.
+_LITTLE: Final = 4_000
 
 
 class Tap:
@@ -64,12 +65,18 @@ class Tap:
         """Wait until there are so many zones of these names, at least."""
         deadline_s = time.monotonic() + DEADLINE_S
         while True:
-            begin_s = time.monotonic()
+            self._until_quiet(deadline_s)
             found = self.count(*zones)
             if all(found[name] >= number for name, number in zones.items()):
                 return
-            assert begin_s < deadline_s, f"{zones} expected, {found} found"
-            time.sleep(max(_LOOK_S, 2 * (time.monotonic() - begin_s)))
+            assert time.monotonic() < deadline_s, f"{zones} expected, {found} found"
+
+    def _until_quiet(self, deadline_s: float) -> None:
+        """Wait until the program sends little: to count takes time that reading needs."""
+        before = -_LITTLE
+        while self.received - before >= _LITTLE and time.monotonic() < deadline_s:
+            before = self.received
+            time.sleep(_LOOK_S)
 
     def close(self) -> None:
         """End, once both sides have hung up."""
