@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+from typing import Literal
 
 import aperf
 from aperf.model import ExporterStatistics, ExportResult
@@ -17,7 +18,7 @@ from aperf.model import ExporterStatistics, ExportResult
 class Nowhere:
     """Takes all records and keeps none."""
 
-    consumes = "chunks"
+    consumes: Literal["chunks"] = "chunks"
     needs_rows = False
 
     def start(self, session: object) -> None: ...
