@@ -16,6 +16,12 @@ YES_AND_NO = [
 ]
 NEITHER = ["2", "y", "t", "enabled", "true false"]
 
+LIMITS: tuple[list[tuple[str, Any]], list[str]] = ([("0", 0), ("7", 7)], ["-1", "1.5", "none"])
+FILTERS: tuple[list[tuple[str, Any]], list[str]] = (
+    [(text, text) for text in ("off", "info,shop.db=debug", "a::b=2, [request{method=GET}]=off")],
+    ["shop=loud", "=info", "[]", "shop[", "a..b=info"],
+)
+
 #: By variable: texts with the value that they stand for, and texts that are not accepted.
 PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "TELEMETRY_ENABLED": (YES_AND_NO, NEITHER),
@@ -39,6 +45,19 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "APERF_SEGMENT_SPANS": ([("1", 1), ("500", 500)], ["0", "1.5", "many"]),
     "APERF_RING_MB": ([("1", 1 << 20), ("64", 64 << 20)], ["0", "0.5", "1025", "lots"]),
     "APERF_EXPORT_INTERVAL_MS": ([("1", 10**6), ("250", 250 * 10**6)], ["0", "-5", "soon"]),
+    "OTEL_BSP_SCHEDULE_DELAY": ([("5000", 5 * 10**9)], ["0", "-5", "soon"]),
+    "OTEL_BSP_MAX_QUEUE_SIZE": ([("1", 1), ("8192", 8192)], ["0", "1e3", "many"]),
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ([("512", 512), ("9999", 9999)], ["0", "-1", "all"]),
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": LIMITS,
+    "OTEL_ATTRIBUTE_COUNT_LIMIT": LIMITS,
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": LIMITS,
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": LIMITS,
+    "OTEL_SPAN_EVENT_COUNT_LIMIT": LIMITS,
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT": LIMITS,
+    "APERF_LOG": FILTERS,
+    "RUST_LOG": FILTERS,
+    "APERF_TRACE": FILTERS,
+    "RUST_TRACE": FILTERS,
     "APERF_SHUTDOWN_TIMEOUT_S": ([("0", 0), ("2.5", 25 * 10**8)], ["-1", "never"]),
     "APERF_SUMMARY": ([(w, w) for w in ("text", "json", "none")], ["yaml", "off"]),
     "APERF_SUMMARY_FILE": ([("out dir/summary.txt", "out dir/summary.txt")], []),

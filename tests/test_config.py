@@ -8,12 +8,14 @@ import subprocess
 import sys
 import types
 from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
 from aperf._config import (
     VARIABLES,
+    LimitSettings,
     MetricsSettings,
     OtlpSettings,
     Settings,
@@ -41,6 +43,8 @@ from tests.config_cases import (
 )
 
 DOCS = Path(__file__).parents[1] / "docs" / "reference" / "environment.md"
+FILES = {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"}
+DEFAULTS = Settings(otlp=OtlpSettings(), metrics=MetricsSettings())
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
 
 
@@ -65,9 +69,9 @@ def test_cases_cover_table() -> None:
     cases |= METRICS_ONLY | {"OTEL_METRICS_EXPORTER": ([], ["zipkin"])}
     cases |= {METRICS + end: case for end, case in PER_SIGNAL.items()}
     cases |= {prefix + end: case for end, case in PER_SIGNAL.items() for prefix in (OTLP, TRACES)}
-    assert {variable.name for variable in VARIABLES} == cases.keys()
+    assert {variable.name for variable in VARIABLES} == cases.keys() | FILES  # test_config_file.py
     any_text = {name for name, (_, bad) in cases.items() if not bad}
-    assert any_text == {v.name for v in VARIABLES if v.kind.accepts == "a text"}
+    assert any_text == {v.name for v in VARIABLES if v.kind.accepts == "a text"} - FILES
 
 
 def test_table_covers_settings() -> None:
@@ -76,14 +80,15 @@ def test_table_covers_settings() -> None:
     plain = {field.name for field in fields(Settings)} - {"sources"}
     otlp = {f"otlp.{field.name}" for field in fields(OtlpSettings)}
     how = {field.name for field in fields(OtlpSettings) + fields(MetricsSettings)} - {"otlp"}
-    assert named == plain | otlp | {f"metrics.{name}" for name in how}
+    limits = {f"limits.{field.name}" for field in fields(LimitSettings)}
+    assert named == (plain - {"limits"}) | otlp | limits | {f"metrics.{name}" for name in how}
 
 
 def test_defaults_agree() -> None:
     """The defaults that the table shows are those of the dataclasses."""
     for variable in VARIABLES:
         group, _, field = variable.field.rpartition(".")
-        owner = {"otlp": OtlpSettings(), "metrics": MetricsSettings(), "": Settings()}[group]
+        owner = getattr(DEFAULTS, group) if group else DEFAULTS
         if variable.default and field != "otlp":
             assert getattr(owner, field) == variable.kind.parse(variable.default), variable.name
 
@@ -133,7 +138,7 @@ def test_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> 
 def test_good_value(name: str, text: str, value: object) -> None:
     """A good value reaches its setting, and the setting knows where it comes from."""
     settings, warnings = read_settings_with_warnings({name: text})
-    assert value == getattr(settings, by_name(name).field)
+    assert value == attrgetter(by_name(name).field)(settings)
     assert name == settings.sources[by_name(name).field]
     assert () == warnings
 
@@ -481,7 +486,6 @@ def test_resource_attributes(text: str, expected: tuple[tuple[str, str], ...]) -
         ("/srv/shop/__main__.py", "shop.__main__", "shop"),
         ("/srv/shop/tool.py", "shop.tool", "shop.tool"),
         ("-c", None, "unknown_service"),
-        ("-m", None, "unknown_service"),
         ("", None, "unknown_service"),
     ],
 )
@@ -494,6 +498,18 @@ def test_script_name(
     monkeypatch.setitem(sys.modules, "__main__", main)
     monkeypatch.setattr(sys, "argv", [argument])
     assert expected == script_name()
+
+
+@pytest.mark.parametrize("words", [["-m", "shop.web"], ["-X", "dev", "-mshop.web"]])
+@pytest.mark.parametrize("arguments", [[], ["-m", "other"]])
+def test_script_name_at_startup(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], arguments: list[str]
+) -> None:
+    """While the interpreter starts, the name of a module stands only in what it was called with."""
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    monkeypatch.setattr(sys, "argv", ["-m", *arguments])
+    monkeypatch.setattr(sys, "orig_argv", ["python", *words, *arguments])
+    assert "shop.web" == script_name()
 
 
 # ---------------------------------------------------------------------------------------- switches

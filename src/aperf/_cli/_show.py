@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aperf._config import VARIABLES, MetricsSettings, OtlpSettings, read_settings_with_warnings
+from aperf._config import VARIABLES, read_settings_with_warnings
 
 from ._table import print_table
 
@@ -84,11 +84,12 @@ def print_settings(settings: Settings) -> None:
     """Print the configuration for people: what is set, and the variable that would set the rest."""
     rows = [(_label(setting), _text(setting), _origin(setting)) for setting in _settings(settings)]
     print_table(("setting", "value", "source"), [row for row in rows if "." not in row[0]])
-    for group in ("otlp", "metrics"):
+    otlp = f"source ({_OTLP_VARIABLES}…)"
+    for group, source in {"limits": "source", "otlp": otlp, "metrics": otlp}.items():
         part = f"{group}."
         if found := [(row[0][len(part) :], *row[1:]) for row in rows if row[0].startswith(part)]:
             print()
-            print_table((group, "value", f"source ({_OTLP_VARIABLES}…)"), found)
+            print_table((group, "value", source), found)
 
 
 def public_endpoint(endpoint: str) -> str:
@@ -117,9 +118,9 @@ def _settings(settings: Settings) -> Iterator[_Setting]:
         yield _Setting(field, value, source, names)
 
 
-def _public(otlp: MetricsSettings | OtlpSettings, field: str) -> object:
-    """Return a value of the OTLP settings, without secrets."""
-    value = getattr(otlp, field)
+def _public(group: object, field: str) -> object:
+    """Return a value of a group of settings, without secrets."""
+    value = getattr(group, field)
     if field == "headers":
         return dict.fromkeys((key for key, _ in value), "***")
     return public_endpoint(value) if field == "endpoint" else value

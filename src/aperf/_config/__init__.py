@@ -10,17 +10,26 @@ from ._switch import complaint, pure_python, telemetry_enabled
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
+    from ._directives import Level
+    from ._filter import Filter
+    from ._filter_pair import FilterPair
     from ._kinds import ENDPOINT, Kind
+    from ._modules import ModuleNames
     from ._read import Reading, read_settings, read_settings_with_warnings, refusal
     from ._service import resource_attributes, script_name
-    from ._settings import MetricsSettings, OtlpSettings, Settings
+    from ._settings import LimitSettings, MetricsSettings, OtlpSettings, Settings
     from ._variables import VARIABLES, Variable
 
 __all__ = (
     "ENDPOINT",
     "VARIABLES",
+    "Filter",
+    "FilterPair",
     "Kind",
+    "Level",
+    "LimitSettings",
     "MetricsSettings",
+    "ModuleNames",
     "OtlpSettings",
     "Reading",
     "Settings",
@@ -37,8 +46,13 @@ __all__ = (
 
 _HOME = {
     "ENDPOINT": "_kinds",
+    "Filter": "_filter",
+    "FilterPair": "_filter_pair",
     "Kind": "_kinds",
+    "Level": "_directives",
+    "LimitSettings": "_settings",
     "MetricsSettings": "_settings",
+    "ModuleNames": "_modules",
     "OtlpSettings": "_settings",
     "Reading": "_read",
     "Settings": "_settings",

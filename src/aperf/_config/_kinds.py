@@ -14,16 +14,22 @@ __all__ = (
     "AWAITS",
     "BOOLEAN",
     "ENDPOINT",
+    "FILTER",
     "HEADERS",
+    "HEADER_NAME",
+    "HEADER_VALUE",
     "LISTEN_ADDRESS",
     "METRICS_EXPORTER",
     "OTEL_BOOLEAN",
+    "PAIRS",
     "PROTOCOL",
     "RATIO",
     "SERVICE_NAME",
     "TEXT",
     "TRACES_EXPORTER",
+    "URL",
     "Kind",
+    "PartlyAccepted",
     "choice",
     "number",
     "parse_address",
@@ -40,6 +46,20 @@ class Kind(NamedTuple):
     accepts: str  #: ends the sentence "use ..."
     parse: Callable[[str], object]  #: raises ValueError or KeyError for anything else
     secret: bool = False  #: whether the text must not be shown
+
+
+class PartlyAccepted(ValueError):
+    """Raised when something in a text is not accepted, and the rest is good without it.
+
+    Attributes:
+        rest: what the rest stands for, None if nothing is left.
+        refused: what is not accepted.
+    """
+
+    def __init__(self, rest: object, refused: str) -> None:
+        super().__init__(refused)
+        self.rest = rest
+        self.refused = refused
 
 
 def choice(*words: str) -> Kind:
@@ -133,14 +153,38 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _url(text: str) -> str:
+    if not text.lower().startswith(("http://", "https://")):
+        raise ValueError(text)
+    return _endpoint(text)
+
+
+def _header_name(text: str) -> str:
+    letters = text.replace("-", "").replace("_", "").replace(".", "")
+    if not (letters.isalnum() and text.isascii()):
+        raise ValueError(text)
+    return text.lower()
+
+
+def _header_value(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError(text)
+    return text
+
+
 def _headers(text: str) -> tuple[tuple[str, str], ...]:
     """Read pairs that can travel as gRPC metadata."""
-    pairs = tuple((key.lower(), value) for key, value in parse_pairs(text))
-    for key, value in pairs:
-        letters = key.replace("-", "").replace("_", "").replace(".", "")
-        if not (letters.isalnum() and key.isascii() and value.isascii() and value.isprintable()):
-            raise ValueError(key)
-    return pairs
+    return tuple((_header_name(key), _header_value(value)) for key, value in parse_pairs(text))
+
+
+def _filter(text: str) -> str:
+    """Check a filter; it stays a text, which is what settings are compared and shown by."""
+    from ._filter import parse_filter
+
+    parsed = parse_filter(text)
+    if parsed.refused:
+        raise PartlyAccepted(parsed.accepted or None, ",".join(parsed.refused))
+    return text
 
 
 def _service_name(text: str) -> str | None:
@@ -190,7 +234,12 @@ BOOLEAN = Kind(BOOLEANS_TEXT, lambda text: BOOLEANS[text.lower()])
 OTEL_BOOLEAN = Kind("true or false", lambda text: {"true": True, "false": False}[text.lower()])
 AWAITS = Kind("suspended or all (all needs Python 3.12)", _awaits)
 ENDPOINT = Kind("http://HOST:PORT or https://HOST:PORT", _endpoint)
+URL = Kind(ENDPOINT.accepts, _url)
 HEADERS = Kind("key=value,key=value, percent-encoded", _headers, secret=True)
+HEADER_NAME = Kind("letters, digits, dots and dashes", _header_name)
+HEADER_VALUE = Kind("printable ASCII", _header_value, secret=True)
+FILTER = Kind("directives like info,NAME=debug,[SPAN{FIELD=VALUE}]=off", _filter)
+PAIRS = Kind("key=value,key=value, percent-encoded", parse_pairs)
 LISTEN_ADDRESS = Kind(
     "HOST:PORT, [IPv6]:PORT or :PORT for all interfaces (port 0: any free one)", _listen_address
 )

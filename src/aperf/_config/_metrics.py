@@ -54,11 +54,15 @@ def read_metrics(
 
 
 def _is_wanted(values: Values) -> tuple[bool, str]:
-    """Say whether the environment asks for it, and which variable decides.
+    """Say whether anybody asks for it, and who decides.
 
     The endpoint of all signals is not enough: many that are set take traces only.
     """
     exporter, enabled = values.get("OTEL_METRICS_EXPORTER"), values.get("OTEL_SDK_ENABLED")
+    if (decided := values.arguments.get("metrics")) is not None:
+        return bool(decided), "argument"
+    if "metrics.endpoint" in values.arguments:
+        return True, "argument"
     if values.get("OTEL_SDK_DISABLED"):
         return False, "OTEL_SDK_DISABLED"
     if enabled is False:
@@ -111,5 +115,10 @@ def _complete(chosen: dict[str, Any], sources: dict[str, str], warnings: list[st
         chosen["endpoint"] = _HTTP_ENDPOINT
         return
     url = urlsplit(endpoint)
-    path = url.path or "/" if source == _ENDPOINT else url.path.rstrip("/") + _PATH
+    if source == _ENDPOINT:
+        path = url.path or "/"
+    elif source == "argument":
+        path = url.path or _PATH
+    else:
+        path = url.path.rstrip("/") + _PATH
     chosen["endpoint"] = url._replace(path=path).geturl()

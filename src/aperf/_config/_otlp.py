@@ -23,14 +23,11 @@ _HTTP_ENDPOINT: Final = f"http://localhost:4318{_PATH}"
 _FOR_TRACES: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
-def read_otlp(
-    values: Values, url: str | None, sources: dict[str, str], warnings: list[str]
-) -> OtlpSettings | None:
+def read_otlp(values: Values, sources: dict[str, str], warnings: list[str]) -> OtlpSettings | None:
     """Put together how to reach the receiver.
 
     Args:
-        values: what the variables say.
-        url: where the receiver is, if the caller says so.
+        values: what is said about it.
         sources: takes who decided on what.
         warnings: takes what the user is to be told.
 
@@ -40,12 +37,12 @@ def read_otlp(
     protocol, variable = values.field("otlp.protocol") or ("grpc", "default")
     if protocol == _HTTP:
         _drop_targets(values, warnings)
-    wanted, sources["otlp"] = (True, "argument") if url else _is_wanted(values)
+    wanted, sources["otlp"] = _is_wanted(values)
     if wanted and protocol not in _SPOKEN:
         spoken = " and ".join(_SPOKEN)
         warnings.append(f"{variable}: aperf cannot speak {protocol!r}, only {spoken}; no OTLP")
         wanted, sources["otlp"] = False, variable
-    return _settings(values, url, sources) if wanted else None
+    return _settings(values, sources) if wanted else None
 
 
 def _drop_targets(values: Values, warnings: list[str]) -> None:
@@ -59,12 +56,20 @@ def _drop_targets(values: Values, warnings: list[str]) -> None:
 
 
 def _is_wanted(values: Values) -> tuple[bool, str]:
-    """Say whether the environment asks for OTLP, and which variable decides."""
+    """Say whether anybody asks for OTLP, and who decides."""
     enabled, endpoint = values.get("OTEL_SDK_ENABLED"), values.field("otlp.endpoint")
+    if (decided := values.arguments.get("otlp")) is not None:
+        return bool(decided), "argument"
+    if "otlp.endpoint" in values.arguments:
+        return True, "argument"
     if values.get("OTEL_SDK_DISABLED"):
         return False, "OTEL_SDK_DISABLED"
+    if values.file.get("otlp") is False:
+        return False, values.file_source
     if enabled is False:
         return False, "OTEL_SDK_ENABLED"
+    if not enabled and values.file.get("otlp"):
+        return True, values.file_source
     if not enabled and not endpoint:
         return False, "default"
     if values.get("OTEL_TRACES_EXPORTER") is False:
@@ -72,12 +77,10 @@ def _is_wanted(values: Values) -> tuple[bool, str]:
     return True, "OTEL_SDK_ENABLED" if enabled or not endpoint else endpoint[1]
 
 
-def _settings(values: Values, url: str | None, sources: dict[str, str]) -> OtlpSettings:
+def _settings(values: Values, sources: dict[str, str]) -> OtlpSettings:
     chosen: dict[str, Any] = {}
     for field in fields(OtlpSettings):
         found = values.field(f"otlp.{field.name}")
-        if url and field.name == "endpoint":
-            found = url, "argument"
         sources[f"otlp.{field.name}"] = found[1] if found else "default"
         if found:
             chosen[field.name] = found[0]
@@ -96,7 +99,8 @@ def _with_path(endpoint: str, source: str) -> str:
     """Return the whole URL for traces.
 
     That of the variable for traces is whole already. That of all signals is a base, to which each
-    signal adds its path. One that the caller gives may be either: what has a path is whole.
+    signal adds its path. One that the caller or a file gives may be either: what has a path is
+    whole.
     """
     from urllib.parse import urlsplit  # 3 ms that only HTTP needs
 

@@ -1,7 +1,8 @@
-"""From the environment and the caller's arguments to `Settings`.
+"""From the environment, the configuration file and the caller's arguments to `Settings`.
 
 First every variable is read on its own, so that all bad values are known at once; then each field
-takes the first variable of the table that says something. What the caller gives beats them all.
+takes the first variable of the table that says something. What the caller gives beats them all. A
+configuration file takes the place of OpenTelemetry's own variables.
 """
 
 from __future__ import annotations
@@ -13,18 +14,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aperf._errors import ConfigurationError
 
-from ._kinds import ENDPOINT, Kind
+from ._kinds import URL, Kind, PartlyAccepted
 from ._metrics import read_metrics
 from ._otlp import read_otlp
 from ._service import script_name
-from ._settings import MetricsSettings, OtlpSettings, Settings
+from ._settings import LimitSettings, MetricsSettings, OtlpSettings, Settings
 from ._switch import complaint
 from ._variables import VARIABLES, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ("Reading", "Values", "read_settings", "read_settings_with_warnings", "refusal")
+__all__ = (
+    "Reading",
+    "Values",
+    "read_arguments",
+    "read_settings",
+    "read_settings_with_warnings",
+    "refusal",
+)
 
 
 _FIELDS = {field.name: field for field in fields(Settings) if field.name != "sources"}
@@ -59,36 +67,80 @@ def read_settings_with_warnings(
     if unknown := overrides.keys() - _FIELDS.keys():
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
     given = {name: value for name, value in overrides.items() if value is not None}
-    values, warnings, problems = _parse(os.environ if environ is None else environ)
-    problems += [
+    problems = [
         complaint(name, value, accepted)
         for name, value in given.items()
         if (accepted := refusal(name, value))
     ]
-    if problems:
+    if isinstance(given.get("otlp"), str):
+        given["otlp.endpoint"] = given.pop("otlp")
+    return read_arguments(given, environ, problems)
+
+
+def read_arguments(
+    arguments: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    problems: Sequence[str] = (),
+) -> Reading:
+    """Read the configuration for a caller whose arguments are checked already.
+
+    Args:
+        arguments: what the caller decides, by `Variable.field`; for "otlp" and "metrics" the whole
+            settings, or whether there is any.
+        environ: the variables; those of the process by default.
+        problems: what was wrong with the arguments.
+
+    Raises:
+        ConfigurationError: one line for each bad value.
+    """
+    environ = os.environ if environ is None else environ
+    values, warnings, bad = _parse(environ, arguments)
+    if problems := [*bad, *problems]:
         raise ConfigurationError("\n".join(problems))
-    return _fold(values, given, warnings)
+    _read_file(values, environ, warnings)
+    return _fold(values, warnings)
 
 
 class Values(dict[str, object]):
-    """What the variables say that are set to something good."""
+    """What is said by those who have a say; of the variables what is good, by their names.
+
+    Attributes:
+        arguments: what the caller says, by field.
+        file: what the configuration file says, by field.
+        file_source: who names that file.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.arguments = arguments
+        self.file: Mapping[str, object] = {}
+        self.file_source = ""
 
     def field(self, field: str) -> tuple[object, str] | None:
-        """Return the value and the variable that decide on a field."""
+        """Return the value of a field and who decides on it."""
+        if field in self.arguments:
+            return self.arguments[field], "argument"
         for variable in VARIABLES:
             if variable.field == field and self.get(variable.name) is not None:
                 return self[variable.name], variable.name
+        if field in self.file:
+            return self.file[field], self.file_source
         return None
 
 
-def _parse(environ: Mapping[str, str]) -> tuple[Values, list[str], list[str]]:
-    values, warnings, problems = Values(), [], []
+def _parse(
+    environ: Mapping[str, str], arguments: Mapping[str, Any]
+) -> tuple[Values, list[str], list[str]]:
+    values, warnings, problems = Values(arguments), [], []
     for variable in VARIABLES:
         text = environ.get(variable.name, "").strip()
         if not text:  # empty is unset
             continue
         try:
             values[variable.name] = variable.kind.parse(text)
+        except PartlyAccepted as partly:
+            values[variable.name] = partly.rest
+            warnings.append(f"{_complain(variable, partly.refused)}; ignored")
         except (LookupError, ValueError):
             line = _complain(variable, text)
             if variable.forgiving:
@@ -105,13 +157,29 @@ def _complain(variable: Variable, text: str) -> str:
     return complaint(variable.name, text, variable.kind.accepts)
 
 
+def _read_file(values: Values, environ: Mapping[str, str], warnings: list[str]) -> None:
+    """Put the configuration file, if there is one, in the place of OpenTelemetry's variables."""
+    found = values.field("config_file")
+    if found is None:
+        return
+    from ._declarative import read_file
+
+    declared = read_file(str(found[0]), environ)
+    warnings[:] = declared.warnings
+    for variable in VARIABLES:
+        if variable.is_opentelemetry and variable.field != "config_file":
+            values.pop(variable.name, None)
+    values.file, values.file_source = declared.values, found[1]
+
+
 def refusal(name: str, value: object) -> str:
     """Return what the value of a field of `Settings` should be, or "" if it is that."""
     if name == "otlp":
-        good = isinstance(value, OtlpSettings) or _is_url(value)
-        return "" if good else ENDPOINT.accepts
-    if name == "metrics":
-        return "" if isinstance(value, MetricsSettings) else "MetricsSettings"
+        # Without a scheme it would depend on the SDK's reading what is meant.
+        good = isinstance(value, OtlpSettings) or (isinstance(value, str) and _reads(URL, value))
+        return "" if good else URL.accepts
+    if group := {"limits": LimitSettings, "metrics": MetricsSettings}.get(name):
+        return "" if isinstance(value, group) else group.__name__
     default = _FIELDS[name].default
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "True or False"
@@ -129,29 +197,31 @@ def _reads(kind: Kind, text: str) -> bool:
         return False
 
 
-def _is_url(value: object) -> bool:
-    """Say whether this is a full URL: without a scheme it would depend on the SDK's reading."""
-    is_url = isinstance(value, str) and value.startswith(("http://", "https://"))
-    return is_url and _reads(ENDPOINT, str(value))
-
-
-def _fold(values: Values, given: Mapping[str, Any], warnings: list[str]) -> Reading:
+def _fold(values: Values, warnings: list[str]) -> Reading:
     chosen: dict[str, Any] = {"service_name": script_name()}
     sources = dict.fromkeys(_FIELDS, "default")
-    for name in _FIELDS.keys() - {"metrics", "otlp"}:
-        if name in given:
-            chosen[name], sources[name] = given[name], "argument"
-        elif found := values.field(name):
+    for name in _FIELDS.keys() - {"limits", "metrics", "otlp"}:
+        if found := values.field(name):
             chosen[name], sources[name] = found
-    otlp = given.get("otlp")
+    chosen["limits"] = values.arguments.get("limits") or _limits(values, sources)
+    otlp, metrics = values.arguments.get("otlp"), values.arguments.get("metrics")
     if isinstance(otlp, OtlpSettings):
         sources["otlp"] = "argument"
     else:
-        otlp = read_otlp(values, otlp, sources, warnings)
-    metrics = given.get("metrics")
-    if metrics is None:
-        metrics = read_metrics(values, sources, warnings)
-    else:
+        otlp = read_otlp(values, sources, warnings)
+    if isinstance(metrics, MetricsSettings):
         sources["metrics"] = "argument"
+    else:
+        metrics = read_metrics(values, sources, warnings)
     settings = Settings(**chosen, otlp=otlp, metrics=metrics, sources=MappingProxyType(sources))
     return Reading(settings, tuple(warnings))
+
+
+def _limits(values: Values, sources: dict[str, str]) -> LimitSettings:
+    chosen: dict[str, Any] = {}
+    for field in fields(LimitSettings):
+        found = values.field(f"limits.{field.name}")
+        sources[f"limits.{field.name}"] = found[1] if found else "default"
+        if found:
+            chosen[field.name] = found[0]
+    return LimitSettings(**chosen)

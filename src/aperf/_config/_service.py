@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from aperf._errors import ConfigurationError
 
 from ._kinds import parse_pairs
 
@@ -14,16 +16,28 @@ if TYPE_CHECKING:
 __all__ = ("resource_attributes", "script_name")
 
 
-def resource_attributes(environ: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
-    """Return the attributes in ``OTEL_RESOURCE_ATTRIBUTES``.
+def resource_attributes(environ: Mapping[str, str] | None = None) -> tuple[tuple[str, Any], ...]:
+    """Return the attributes of the process: those in ``OTEL_RESOURCE_ATTRIBUTES``, or in the file.
 
-    A value that cannot be read is discarded as a whole, as the specification asks; `read_settings`
-    warns of it.
+    A value that cannot be read is discarded as a whole, as the specification asks, and so is a
+    file; `read_settings` says so.
     """
     environ = os.environ if environ is None else environ
+    for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"):
+        if path := environ.get(name, "").strip():
+            return _declared(path, environ)
     try:
         return parse_pairs(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     except ValueError:
+        return ()
+
+
+def _declared(path: str, environ: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+    from ._declarative import read_file
+
+    try:
+        return tuple(read_file(path, environ).resource.items())
+    except ConfigurationError:
         return ()
 
 
@@ -34,7 +48,10 @@ def script_name() -> str:
     if name and name != "__main__":  # which is the name when a directory or an archive runs
         return name
     argument = sys.argv[0] if sys.argv else ""
-    if argument in {"", "-", "-c", "-m"}:
+    if argument == "-m":  # the module is about to be looked for: the interpreter is still starting
+        argument = sys.orig_argv[-len(sys.argv)]
+        return argument.rpartition("-m")[2] if argument.startswith("-") else argument
+    if argument in {"", "-", "-c"}:
         return "unknown_service"
     directory, file = os.path.split(argument)
     if file == "__main__.py":

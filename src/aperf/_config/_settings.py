@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
 
-__all__ = ("MetricsSettings", "OtlpSettings", "Settings")
+__all__ = ("LimitSettings", "MetricsSettings", "OtlpSettings", "Settings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,27 @@ class OtlpSettings:
     client_certificate: str | None = None
     compression: Literal["none", "gzip"] = "none"
     timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """How much there may be.
+
+    Attributes:
+        queue_spans: waiting for a destination.
+        batch_spans: in one request; never more than 4096.
+        attributes: of a span.
+        attribute_length: of a text in an attribute; None for no limit.
+        events: of a span.
+        event_attributes: of an event.
+    """
+
+    queue_spans: int = 1 << 18
+    batch_spans: int = 4096
+    attributes: int = 128
+    attribute_length: int | None = None
+    events: int = 128
+    event_attributes: int = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +91,8 @@ class Settings:
         metrics_listen: None when no listener is to begin with a session.
         task_parent: None for the rules that aperf finds by itself.
         summary_file: None for stderr.
+        log_filter: the text of a `Filter`, and so is `trace_filter`.
+        config_file: None when the file is not asked for; what it says stands in the other values.
         sources: where each value comes from: "default", "argument", or the variable's name; the
             values of `otlp` under "otlp.endpoint" and so on, and under "otlp" what decided on it.
     """
@@ -86,11 +110,15 @@ class Settings:
     segment_spans: int = 10_000
     ring_bytes: int = 8 << 20
     export_interval_ns: int = 500 * 10**6
+    limits: LimitSettings = LimitSettings()
     shutdown_timeout_ns: int = 5 * 10**9
     summary: Literal["text", "json", "none"] = "text"
     summary_file: str | None = None
+    log_filter: str = "info"
+    trace_filter: str = "info"
     metrics: MetricsSettings | None = None
     metrics_listen: str | None = None
+    config_file: str | None = None
     pure_python: bool = False
     tracy_enabled: bool = False
     tracy_port: int = 8086
@@ -103,3 +131,32 @@ class Settings:
     sources: Mapping[str, str] = field(
         default_factory=lambda: MappingProxyType({}), compare=False, repr=False
     )
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser, *, prefix: str = "") -> None:
+        """Give a command line an option for each setting, in a group of their own.
+
+        Args:
+            parser: takes the options.
+            prefix: what their names begin with, if they would clash: ``prefix="aperf-"`` makes
+                ``--aperf-service-name``.
+        """
+        from ._options import add_arguments
+
+        add_arguments(parser, prefix)
+
+    @staticmethod
+    def from_namespace(namespace: argparse.Namespace) -> Settings:
+        """Return the settings of a command line: options win over the environment.
+
+        What the environment has that is only to be warned of is told on stderr.
+
+        Args:
+            namespace: what the parser returned that `add_arguments` was called with.
+
+        Raises:
+            ConfigurationError: one line for each variable that has a bad value.
+        """
+        from ._options import from_namespace
+
+        return from_namespace(namespace)

@@ -47,7 +47,9 @@ def telemetry_enabled(environ: Mapping[str, str] | None = None) -> bool:
         ConfigurationError: one of them is set to something that is neither yes nor no.
     """
     variables = os.environ if environ is None else environ
-    return any([_is_on(variables, name) for name in ("TELEMETRY_ENABLED", "TRACY_ENABLED")])
+    names = ("TELEMETRY_ENABLED", "TRACY_ENABLED")
+    answers = [_is_on(variables, name) for name in names]  # all of them: each may be bad
+    return any(answers)
 
 
 def _is_on(variables: Mapping[str, str], name: str) -> bool:

@@ -8,6 +8,7 @@ from ._kinds import (
     AWAITS,
     BOOLEAN,
     ENDPOINT,
+    FILTER,
     HEADERS,
     LISTEN_ADDRESS,
     METRICS_EXPORTER,
@@ -30,6 +31,9 @@ __all__ = ("VARIABLES", "Variable")
 
 _US, _MS, _S = 10**3, 10**6, 10**9
 _PORT = whole(1, 65535)
+_LIMIT = whole(0, 10**9)
+_COUNT = whole(1, 10**9)
+_OURS = ("OTEL_SDK_ENABLED",)
 
 
 class Variable(NamedTuple):
@@ -46,8 +50,17 @@ class Variable(NamedTuple):
 
     @property
     def forgiving(self) -> bool:
-        """Whether a bad value is a warning and no error, as OpenTelemetry's specification asks."""
-        return self.name.startswith("OTEL_") and self.name != "OTEL_SDK_ENABLED"
+        """Whether a bad value is a warning and no error.
+
+        OpenTelemetry's specification asks for that. Filters are made of many parts, and `RUST_*`
+        are meant for others too.
+        """
+        return self.is_opentelemetry or self.kind is FILTER
+
+    @property
+    def is_opentelemetry(self) -> bool:
+        """Whether OpenTelemetry's specification has it, which also calls it off for a file."""
+        return self.name.startswith("OTEL_") and self.name not in _OURS
 
 
 def _otlp(what: str, field: str, kind: Kind, default: str, help: str) -> Iterator[Variable]:
@@ -126,6 +139,27 @@ VARIABLES: tuple[Variable, ...] = (
         "Records are taken and exported every so many milliseconds.",
     ),
     Variable(
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "export_interval_ns",
+        number(1, ns=_MS),
+        "500",
+        "The same, in OpenTelemetry's name.",
+    ),
+    Variable(
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "limits.queue_spans",
+        _COUNT,
+        "262144",
+        "So many spans may wait for a destination; more are dropped and counted.",
+    ),
+    Variable(
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "limits.batch_spans",
+        _COUNT,
+        "4096",
+        "Spans in one request, at most; never more than 4096.",
+    ),
+    Variable(
         "APERF_SHUTDOWN_TIMEOUT_S",
         "shutdown_timeout_ns",
         number(ns=_S),
@@ -141,6 +175,20 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "APERF_SUMMARY_FILE", "summary_file", TEXT, "", "File for the summary instead of stderr."
+    ),
+    *(
+        Variable(name, "log_filter", FILTER, "info", "What is logged, by logger, level and span.")
+        for name in ("APERF_LOG", "RUST_LOG")
+    ),
+    *(
+        Variable(
+            name,
+            "trace_filter",
+            FILTER,
+            "info",
+            "Which of the program's own spans (all of level `info`) are exported.",
+        )
+        for name in ("APERF_TRACE", "RUST_TRACE")
     ),
     Variable(
         "APERF_PURE_PYTHON",
@@ -197,6 +245,10 @@ VARIABLES: tuple[Variable, ...] = (
         BOOLEAN,
         "false",
         "Show source files in the viewer.",
+    ),
+    *(
+        Variable(name, "config_file", TEXT, "", "OpenTelemetry's configuration file.")
+        for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
     ),
     Variable(
         "OTEL_SDK_DISABLED",
@@ -274,6 +326,24 @@ VARIABLES: tuple[Variable, ...] = (
         RATIO,
         "",
         "Share of traces that the `traceidratio` samplers keep; unset: all.",
+    ),
+    *(
+        Variable(name, "limits.attributes", _LIMIT, "128", "Attributes of a span, at most.")
+        for name in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT")
+    ),
+    *(
+        Variable(name, "limits.attribute_length", _LIMIT, "", "Longer texts in attributes are cut.")
+        for name in ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
+    ),
+    Variable(
+        "OTEL_SPAN_EVENT_COUNT_LIMIT", "limits.events", _LIMIT, "128", "Events of a span, at most."
+    ),
+    Variable(
+        "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+        "limits.event_attributes",
+        _LIMIT,
+        "128",
+        "Attributes of an event, at most.",
     ),
     Variable(
         "METRICS_LISTEN_ADDRESS",
