@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from aperf._errors import ConfigurationError
+
 from ._settings import OtlpSettings
 from ._switch import complaint
 
@@ -20,6 +22,7 @@ _HTTP: Final = "http/protobuf"
 _SPOKEN: Final = ("grpc", _HTTP)
 _PATH: Final = "/v1/traces"
 _HTTP_ENDPOINT: Final = f"http://localhost:4318{_PATH}"
+_HTTP_ENDPOINTS: Final = f"http://HOST:PORT or https://HOST:PORT with {_HTTP}"
 _FOR_TRACES: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 
 
@@ -46,12 +49,14 @@ def read_otlp(values: Values, sources: dict[str, str], warnings: list[str]) -> O
 
 
 def _drop_targets(values: Values, warnings: list[str]) -> None:
-    """Forget endpoints that only gRPC understands."""
+    """Forget endpoints that only gRPC understands, and refuse one that the caller gives."""
+    given = values.arguments.get("otlp.endpoint")
+    if given and not given.lower().startswith(("http://", "https://")):
+        raise ConfigurationError(complaint("otlp.endpoint", given, _HTTP_ENDPOINTS))
     for name in (_FOR_TRACES, "OTEL_EXPORTER_OTLP_ENDPOINT"):
         endpoint = cast("str", values.get(name, ""))
         if endpoint and not endpoint.lower().startswith(("http://", "https://")):
-            accepted = f"http://HOST:PORT or https://HOST:PORT with {_HTTP}"
-            warnings.append(f"{complaint(name, endpoint, accepted)}; ignored")
+            warnings.append(f"{complaint(name, endpoint, _HTTP_ENDPOINTS)}; ignored")
             del values[name]
 
 
