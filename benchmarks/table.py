@@ -19,8 +19,9 @@ from pathlib import Path
 from _report import Figure, machine, print_markdown, print_table, read_json, write_json
 
 HERE = Path(__file__).parent
+TRACY = ("tracy", "tracy_drawing", "tracy_memory")
 #: Run once, with the best implementation of the recorder that is there.
-ONCE = ("disabled", "otlp", "many_tasks", "http_handler", "loop_latency")
+ONCE = ("disabled", "otlp", "many_tasks", "http_handler", "loop_latency", *TRACY)
 #: Run for each implementation.
 BOTH = ("suspension", "task")
 #: Millions of spans a second.
@@ -59,7 +60,7 @@ def _measure(name: str, implementation: str) -> list[Figure]:
         path = Path(directory) / "figures.json"
         command = [sys.executable, str(HERE / f"{name}.py"), *options, "--json", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        print(f"{name:14} {implementation:8} {time.monotonic() - started:4.0f} s", flush=True)
+        print(f"{name:15} {implementation:8} {time.monotonic() - started:4.0f} s", flush=True)
         if done.returncode:
             print(done.stderr, file=sys.stderr)
             return []
