@@ -111,16 +111,15 @@ class Zones(Rows):
         if not starts:
             self._misuse("end a zone", "an open one in this row")
             return
-        start_ns = starts.pop()
-        if t_ns < start_ns:
-            t_ns = self._not_before(start_ns, t_ns)
+        if t_ns < starts[-1]:
+            t_ns = self._not_before(starts[-1], t_ns)
         data, dt_ns = self._data, t_ns - self._clock_ns
         try:
             data += self._pack_end(self._end, dt_ns)
         except struct.error:
             if not self._put_long(self._forms.end, dt_ns):
-                starts.append(start_ns)
                 return
+        starts.pop()  # not before it is certain: a strict stream may have raised
         self._clock_ns = t_ns
         if len(data) >= BLOCK:
             self._close_block()
