@@ -38,7 +38,10 @@ def _find() -> tuple[Path, ...]:
 
     The package's command would start it as a child that outlives it.
     """
-    files = importlib.metadata.files(_PACKAGE) or ()
+    try:
+        files = importlib.metadata.files(_PACKAGE) or ()
+    except importlib.metadata.PackageNotFoundError:  # there are wheels for some machines only
+        files = ()
     installed = [Path(str(file.locate())) for file in files if file.match(f"_runtime*/{_NAME}*")]
     others = os.environ.get(_VARIABLE, "").split(os.pathsep)
     return (*installed, *(Path(other) for other in others if other))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -57,6 +58,9 @@ def count(version: int, says: Callable[[Stream, Strings], object]) -> int:
     return sum(1 for _ in pair.finish().zones())
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the tests require a capture tool on Linux only"
+)
 def test_there_are_captures() -> None:
     """The tests' requirements bring a capture tool; without it nothing below would run."""
     assert CAPTURES

@@ -139,7 +139,7 @@ class Frames:
         if width % _PIXELS or height % _PIXELS or len(data) != blocks * _BLOCK or not data:
             raise Undiagnosed(f"picture of {width} x {height} in {len(data)} bytes")
         if frame < self._frames_before:
-            raise InstrumentationFailure("Frame image offset is invalid.")
+            raise Undiagnosed(f"picture of frame {frame}, which was over before the connection")
         if frame in self._images:
             raise InstrumentationFailure("Multiple frame images were sent for a single frame.")
         self._images[frame] = FrameImage(frame, width, height, bool(flip), data)
