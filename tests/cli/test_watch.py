@@ -110,3 +110,11 @@ def test_terminated_during_delivery(session: FakeSession, monkeypatch: pytest.Mo
         pass
     assert ["delivered", signal.SIGTERM] == events
     assert 1 == session.ended
+
+
+def test_viewers_address_is_told(session: FakeSession, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever wants to look is told where: the port may not be the one that was asked for."""
+    with Watch(Settings(enabled=True, tracy_enabled=True, tracy_port=9000)):
+        assert "aperf: a Tracy viewer can connect to 127.0.0.1:9000\n" == capsys.readouterr().err
+    with Watch(Settings(enabled=True)):
+        assert "" == capsys.readouterr().err

@@ -30,7 +30,7 @@ class Watch:
     """
 
     def __init__(self, settings: Settings) -> None:
-        exporters = default_exporters(settings, summary=True)
+        self._exporters = exporters = default_exporters(settings, summary=True)
         self._session = aperf.session(exporters=exporters, loops="all", settings=settings)
         self._patience_s = settings.shutdown_timeout_ns / 1e9 + _GRACE_S
         self._process = os.getpid()
@@ -39,8 +39,16 @@ class Watch:
 
     def __enter__(self) -> None:
         self._session.__enter__()
+        self._tell_where_to_look()
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._terminate)
+
+    def _tell_where_to_look(self) -> None:
+        """Say where a viewer can connect: the port may have been taken."""
+        for exporter in self._exporters:
+            address = getattr(exporter, "address", None)
+            if address is not None:
+                print(f"aperf: a Tracy viewer can connect to {address}", file=sys.stderr)
 
     def __exit__(self, *_: object) -> None:
         if self._process != os.getpid():

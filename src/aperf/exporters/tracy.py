@@ -96,7 +96,13 @@ class TracyExporter:
         )
 
     def __repr__(self) -> str:
-        return f"<TracyExporter {self._bind}:{self.port}>"
+        return f"<TracyExporter {self.address}>"
+
+    @property
+    def address(self) -> str:
+        """Where viewers connect to, as they are told it: address and port."""
+        host = f"[{self._bind}]" if ":" in self._bind else self._bind
+        return f"{host}:{self.port}"
 
     @property
     def port(self) -> int:
