@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from aperf._recorder._layout import FrameOp, GpuOp, Kind, LockOp, MemoryOp, StepFlag, Value
 from aperf.exporters._tracy._baseline import Baseline
 from aperf.protocol.tracy import VERSIONS
-from aperf.protocol.tracy._server import Trace
 from tests.tracy_map import (
     CANCELLED,
     DONE,
@@ -28,6 +27,9 @@ from tests.tracy_map import (
     sleep,
     worker,
 )
+
+if TYPE_CHECKING:
+    from aperf.protocol.tracy._server import Trace
 
 FAILED: Final = int(StepFlag.FAILED)
 OTHER: Final = 2  #: ring of a second loop
@@ -67,8 +69,8 @@ def _first_loop(script: Script) -> None:
     # Cancelled, failed, abandoned, and through a wrapper.
     for task, function in ((3, worker), (4, worker), (5, parse), (6, parse)):
         script.birth(task, 1_710, function, f"Task-{task}")
-        script.step(task, 1_720, 1_730, *((wrapper, parse, sleep) if task == 6 else (function, sleep)),
-                    flags=FIRST, ready_ns=5)  # fmt: skip
+        at = (wrapper, parse, sleep) if task == 6 else (function, sleep)
+        script.step(task, 1_720, 1_730, *at, flags=FIRST, ready_ns=5)
     script.step(3, 1_800, 1_810, flags=DONE | CANCELLED)
     script.failure(4, 1_815, "ValueError\0no good")
     script.step(4, 1_812, 1_820, flags=DONE | FAILED)

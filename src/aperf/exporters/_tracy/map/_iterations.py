@@ -47,7 +47,7 @@ class Iterations:
         self._stream = stream
         self._sources = sources
         self._plots = plots
-        self._zone: Zone | None = None
+        self._zone: Zone | None = None  # of the iteration, once something is drawn in it
         self._iteration = sources.fixed("loop iteration")
         self._delay = plots.milliseconds(f"loop delay, ms ({name})")
         self._ready = plots.count(f"ready tasks ({name})")
@@ -59,11 +59,9 @@ class Iterations:
     def step(self, step: Step) -> None:
         """Draw what a step tells of the loop; its task is drawn after that."""
         resume_ns, ready_ns = step.resume_ns, step.ready_ns
-        if self._zone is None or resume_ns - ready_ns > self._start_ns:
+        if not self._steps or resume_ns - ready_ns > self._start_ns:
             self.close()
             self._start_ns = resume_ns
-            self._zone = Zone(self._iteration)
-            self._row.begin(resume_ns, self._zone)
         self._steps += 1
         if ready_ns > self._longest_ns:
             self._longest_ns = ready_ns
@@ -72,7 +70,14 @@ class Iterations:
         if step.suspend_ns - resume_ns >= BLOCKED_NS:
             self._blocked(step)
 
+    def begin(self) -> None:
+        """Begin the zone of the iteration: something is to be drawn in it."""
+        if self._zone is None and self._steps:
+            self._zone = Zone(self._iteration)
+            self._row.begin(self._start_ns, self._zone)
+
     def _blocked(self, step: Step) -> None:
+        self.begin()
         task, duration_ns = step.task, step.suspend_ns - step.resume_ns
         source = self._sources.fixed(f"blocked by {task.source.name}", BLOCKED_COLOR)
         stack = task.chain.stack if task.chain is not None else ()
@@ -82,11 +87,15 @@ class Iterations:
 
     def close(self) -> None:
         """End the iteration, if there is one."""
+        if not self._steps:
+            return
         zone, self._zone = self._zone, None
         if zone is None:
-            return
-        self._row.remove([zone], self._end_ns)
-        self._most = max(self._most, self._steps)
+            self._row.spot(self._start_ns, self._end_ns, self._iteration)
+        else:
+            self._row.remove([zone], self._end_ns)
+        if self._steps > self._most:
+            self._most = self._steps
         self._steps = 0
         if self._start_ns - self._plotted_ns >= PLOT_NS:
             self._delay.show(self._start_ns, self._longest_ns)

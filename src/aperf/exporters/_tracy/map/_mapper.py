@@ -86,7 +86,6 @@ class Mapper:
             Kind.ATTRIBUTE: self._of_span,
             Kind.JOB: self._outside.job,
             Kind.LOST: self._lost,
-            Kind.CHAIN: self._chain,
             Kind.PLOT: self._plots.record,
             Kind.FRAME: self._frames.frame,
             Kind.IMAGE: self._frames.image,
@@ -141,11 +140,11 @@ class Mapper:
             if following > end:
                 thread.rest = data[offset:]
                 return
-            payload = data[offset + SLOT : following]
             a, b = one | two << 32, three | four << 32
             if kind == _CHAIN:
-                self._chain(thread, Happening(kind, t_ns, flags, ref, a, b, payload))
-            elif payload or kind not in _LONG:
+                self._chain(thread, ref, a, b)
+            elif slots > 1 or kind not in _LONG:
+                payload = data[offset + SLOT : following]
                 self._handle(thread, Happening(kind, t_ns, flags, ref, a, b, payload))
             offset = following
 
@@ -195,12 +194,12 @@ class Mapper:
         self._outside.release(thread)
         return self._tasks.unknown(thread, number, t_ns)
 
-    def _chain(self, thread: Thread, event: Happening) -> None:
+    def _chain(self, thread: Thread, site: int, number: int, kept: int) -> None:
         step = thread.step
         if step is None:  # it was lost
             return
-        if step.task.number == event.a:
-            self._settle(thread, self._sources.chain(event.ref, step.task.source.code), event.b)
+        if step.task.number == number:
+            self._settle(thread, self._sources.chain(site, step.task.source.code), kept)
         else:
             self._settle(thread, None, 0)
 
@@ -217,15 +216,20 @@ class Mapper:
             if flags & _EAGER:  # it ran within a step that is drawn later
                 task.happened.clear()
             else:
+                if thread.iterations is not None:
+                    thread.iterations.begin()
                 self._steps.on_thread(thread.row, step)
         else:
             self._suspended.pop(task.number, None)
             if not task.since_ns:  # it has been suspended since before the first record
                 task.since_ns = min(thread.since_ns, step.resume_ns)
             stream, row = self._stream, lane.row
-            stream.fiber_enter(max(step.resume_ns, row.last_ns), lane.number, thread.group)
+            resume_ns, last_ns = step.resume_ns, row.last_ns
+            resume_ns = resume_ns if resume_ns > last_ns else last_ns
+            stream.fiber_enter(resume_ns, lane.number, thread.group)
             self._steps.on_lane(row, step, chain, kept)
-            stream.fiber_leave(max(step.suspend_ns, row.last_ns))
+            suspend_ns, last_ns = step.suspend_ns, row.last_ns
+            stream.fiber_leave(suspend_ns if suspend_ns > last_ns else last_ns)
         if flags & _DONE:
             self._tasks.finished(task, step.suspend_ns)
             return

@@ -92,16 +92,21 @@ class Row:
         stack: tuple[int, ...] = (),
     ) -> None:
         """Draw a zone that has ended, inside those that are open."""
-        stream = self._stream
+        stream, last_ns = self._stream, self.last_ns
+        if start_ns < last_ns:
+            start_ns = last_ns
+        if end_ns < start_ns:
+            end_ns = start_ns
+        self.last_ns = end_ns
         if not (source.label or texts or stack):
-            stream.zone(self.at(start_ns), self.at(end_ns), source.id)
+            stream.zone(start_ns, end_ns, source.id)
             return
-        stream.zone_begin(self.at(start_ns), source.id, stack)
+        stream.zone_begin(start_ns, source.id, stack)
         if source.label:
             stream.zone_name(source.label)
         for text in texts:
             stream.zone_text(text)
-        stream.zone_end(self.at(end_ns))
+        stream.zone_end(end_ns)
 
     def cut(self, depth: int, t_ns: int) -> None:
         """Close all zones but the so many outermost."""

@@ -71,12 +71,13 @@ class Steps:
             kept: how many of the outermost coroutines it was suspended in before.
         """
         task = step.task
-        self.begin(row, task, chain)
+        if task.zone is None:
+            self.begin(row, task, chain)
         if not step.flags & _FIRST:
             if kept and chain is not None and task.chain is None and task.waiting is None:
                 self._enter_kept(row, step, chain, kept)
             self._end_wait(row, step)
-        t_ns = self._play(row, step, chain, kept)
+        t_ns = self._play(row, step, chain, kept) if task.happened else step.resume_ns
         if step.flags & _DONE:
             if step.flags & _CANCELLED:
                 row.open[0].describe("", "cancelled")
@@ -86,12 +87,11 @@ class Steps:
             self._nest(row, step, chain, kept, t_ns)
 
     def begin(self, row: Row, task: TaskView, chain: Chain | None = None) -> None:
-        """Begin the zone of a task on its lane's row, if that has not begun."""
-        if task.zone is None:
-            if task.source.name == UNKNOWN and chain is not None and chain.root is not None:
-                task.source = chain.root
-            task.zone = Zone(task.source)
-            row.begin(task.born_ns, task.zone, *filter(None, (task.name,)))
+        """Begin the zone of a task on its lane's row."""
+        if task.source.name == UNKNOWN and chain is not None and chain.root is not None:
+            task.source = chain.root
+        task.zone = Zone(task.source)
+        row.begin(task.born_ns, task.zone, *filter(None, (task.name,)))
 
     def _enter_kept(self, row: Row, step: Step, chain: Chain, kept: int) -> None:
         """Open the coroutines that were there before the first step that is known."""
