@@ -242,6 +242,14 @@ def test_all_calls_are_tried() -> None:
 
 
 @pytest.mark.parametrize("strict", [True, False])
+@example(
+    version=72,
+    calls=[
+        ("gpu_context", (1, 0, 0, 0)),
+        ("gpu_begin", (1, 3, 1, 1, 1, [])),
+        ("thread_group", (3, 1)),  # of a thread that is known by that alone, thus not at all
+    ],
+)
 @example(version=72, calls=[("zone_begin", (5, 1)), ("zone_end", (4,))])  # refused: still open
 @given(version=st.sampled_from(VERSIONS), calls=_ANY_CALLS)
 @settings(max_examples=150, deadline=None)

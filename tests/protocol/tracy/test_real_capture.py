@@ -188,8 +188,8 @@ def _mistakes(stream: Stream, strings: Strings) -> None:
     stream.gpu_context(1, 19, 0)
     stream.gpu_end(20, 5, 1, 1)
     stream.gpu_time(1, 9, 21)
-    stream.gpu_begin(22, 8, 1, 1, source)
-    stream.thread_group(8, 1)
+    stream.gpu_begin(22, 800, 1, 1, source)
+    stream.thread_group(800, 1)
     stream.zone(23, 24, source)
 
 

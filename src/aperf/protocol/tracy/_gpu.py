@@ -215,7 +215,7 @@ class Gpu(Serial):
         state = self._context(ctx, "begin a zone of")
         if (
             state is not None
-            and self._know(tid)
+            and self._number(tid)  # zones of devices do not make a thread known
             and self._use_query(state, name, t_ns, zone, place, before)
         ):
             row = 0 if state.tid else tid

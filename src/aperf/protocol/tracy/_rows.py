@@ -192,10 +192,16 @@ class Rows(Writer):
         return False
 
     def _know(self, tid: int) -> bool:
+        """Note a thread that an event makes known; say whether there is room for it."""
+        if not self._number(tid):
+            return False
+        self._known.add(tid)
+        return True
+
+    def _number(self, tid: int) -> bool:
         """Note a thread that an event names; say whether there is room for it."""
         if tid not in self._threads:
             if not self._has_room(f"thread {tid}"):
                 return False
             self._threads[tid] = _Thread(tid)
-        self._known.add(tid)
         return True
