@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,21 @@ def test_no_provider(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
     assert exporter.flush(in_s(5))  # nothing was lost since
     assert not exporter.shutdown(in_s(5))
     assert "no TracerProvider" in caplog.text
+
+
+def test_too_late_for_threads(monkeypatch: pytest.MonkeyPatch, collecting: Collecting) -> None:
+    """A provider that is seen when the interpreter is about to exit is as good as none."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    set_global(monkeypatch, None)
+    exporter = started()
+    exporter.export(a_batch(3), in_s(5))
+    set_global(monkeypatch, collecting.provider)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert not exporter.shutdown(in_s(5))
+    assert ExporterStatistics(dropped_spans=3) == exporter.statistics()
 
 
 def test_other_providers_are_none(monkeypatch: pytest.MonkeyPatch, collecting: Collecting) -> None:

@@ -10,8 +10,6 @@ from aperf.model import ExporterStatistics, ExportResult
 from ._opentelemetry_provider import application_provider, follow_application
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aperf.model import Exporter, SessionInfo, SpanBatch, Summary
 
     from ._opentelemetry_provider import Sampler
@@ -31,19 +29,12 @@ class DefaultExporter:
 
     Args:
         otherwise: the destination while there is no provider, None for none.
-        provider_seen: called once, when there is one.
     """
 
     consumes: Final = "spans"
 
-    def __init__(
-        self,
-        otherwise: Exporter | None = None,
-        *,
-        provider_seen: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, otherwise: Exporter | None = None) -> None:
         self._otherwise = otherwise
-        self._provider_seen = provider_seen
         self._session: SessionInfo | None = None
         self._application: OpenTelemetryExporter | None = None
 
@@ -56,6 +47,11 @@ class DefaultExporter:
         if self._application is not None or application_provider() is not None:
             return True
         return self._otherwise is not None and getattr(self._otherwise, "needs_rows", True)
+
+    @property
+    def ends_with_application(self) -> bool:
+        """Whether the end of the application's OpenTelemetry is the end of its destination."""
+        return self._application is not None or application_provider() is not None
 
     def sampler(self, otherwise: Sampler | None) -> Sampler | None:
         """Return what decides about new traces: the application's sampler, if there is one."""
@@ -127,4 +123,3 @@ class DefaultExporter:
             _LOG.debug("the application's TracerProvider cannot be used", exc_info=True)
             return
         self._application = application
-        self._provider_seen()

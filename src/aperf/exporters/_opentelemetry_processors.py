@@ -16,6 +16,7 @@ for the queue: where it is not found, there is no limit.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-__all__ = ("UNLIMITED", "Processors")
+__all__ = ("Processors",)
 
-UNLIMITED: Final = 1 << 62
+_LOG: Final = logging.getLogger("aperf")
+
+_UNLIMITED: Final = 1 << 62
 
 #: Processors in processors deeper than this are not looked at: one may contain itself.
 _MAX_DEPTH: Final = 8
@@ -76,7 +79,7 @@ class Processors:
     @property
     def room(self) -> int:
         """How many spans they should get by now."""
-        return min((queue.room for queue in self._queues), default=UNLIMITED)
+        return min((queue.room for queue in self._queues), default=_UNLIMITED)
 
     @property
     def are_shut_down(self) -> bool:
@@ -101,6 +104,23 @@ class Processors:
             if complaint is not None:
                 refused, reason = refused + 1, complaint
         return refused, reason
+
+    def force_flush(self) -> bool:
+        """Have each of them deliver; say whether none said no.
+
+        None is no answer at all: it is what the base class of old SDKs (1.27) returns,
+        whose distributors take it for a no.
+        """
+        answers = [_force_flush(processor) for processor in self._seen]
+        return False not in answers
+
+
+def _force_flush(processor: SpanProcessor) -> bool | None:
+    try:
+        return processor.force_flush()
+    except Exception:
+        _LOG.debug("a span processor of the application failed to flush", exc_info=True)
+        return False
 
 
 def _parts(processor: SpanProcessor, depth: int = 0) -> Iterator[SpanProcessor]:

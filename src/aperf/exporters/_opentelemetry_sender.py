@@ -135,7 +135,7 @@ class Flusher:
     """Has an application deliver what it was handed; `run` may run in one thread.
 
     Args:
-        flush: the provider's `force_flush`; False means no.
+        flush: does it, for as long as it takes, and says whether it was done.
         handed: says how many spans the processors got by now.
     """
 
@@ -153,7 +153,7 @@ class Flusher:
         with exempt():
             while self._is_wanted():
                 position = self._handed()  # what comes later, this flush may miss
-                self._answer(position if self._try() else None)
+                self._answer(position if self._flush() else None)
 
     def wait(self, deadline_ns: int) -> bool:
         """Say whether all that was handed on by now has been flushed by the deadline."""
@@ -180,13 +180,6 @@ class Flusher:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._wanted > self._flushed)
             return not self._is_closed
-
-    def _try(self) -> bool:
-        try:
-            return self._flush() is not False  # as the SDK reads it: many return nothing
-        except Exception:
-            _LOG.debug("the application's TracerProvider failed to flush", exc_info=True)
-            return False
 
     def _answer(self, position: int | None) -> None:
         with self._changed:

@@ -50,14 +50,18 @@ class _Delivery:
         self._processors = Processors(provider)
         builder = SpanBuilder(session.version, _SCHEMA_URL, provider._span_limits)
         sender = Sender(self.queue, provider, self._processors, builder)
-        self._flusher = Flusher(provider.force_flush, lambda: sender.handed)
+        self._flusher = Flusher(self._processors.force_flush, lambda: sender.handed)
         # Daemons: processors that do not come back must not keep the program from ending.
         self._threads = [
             threading.Thread(target=run, name=f"aperf-opentelemetry-{what}", daemon=True)
             for what, run in (("spans", sender.run), ("flush", self._flusher.run))
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError:  # too many, or the interpreter is about to exit
+            self.queue.close()
+            raise
 
     def flush(self, deadline_ns: int) -> bool:
         """Wait until the processors have got all, and are done with it."""
@@ -84,6 +88,10 @@ class OpenTelemetryExporter:
 
     As exported counts what the processors took. What their exporters make of it, only they know.
 
+    Attributes:
+        ends_with_application: a hint to whoever ends sessions when the process exits: the
+            application's own exit handlers end the destination, too.
+
     Args:
         provider: the SDK's provider. None: the one that the application sets with
             `set_tracer_provider`, looked for until there is one. Meanwhile spans are held; a flush
@@ -96,6 +104,7 @@ class OpenTelemetryExporter:
     """
 
     consumes: Final = "spans"
+    ends_with_application: Final = True
 
     def __init__(
         self, provider: AnyTracerProvider | None = None, *, queue_spans: int = 1 << 16
@@ -129,7 +138,11 @@ class OpenTelemetryExporter:
         )
 
     def start(self, session: SessionInfo) -> None:
-        """Start the threads, if there is a provider."""
+        """Start the threads, if there is a provider.
+
+        Raises:
+            RuntimeError: there can be no thread.
+        """
         self._session = session
         self._outside = ExporterStatistics()
         self._dropped_at_flush = 0
@@ -137,7 +150,7 @@ class OpenTelemetryExporter:
 
     def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
         """Queue a batch; what does not fit is dropped, and so is all outside of a session."""
-        self._look()
+        self._look_again()
         if self._delivery is not None:
             return ExportResult(dropped=self._delivery.queue.put(batch))
         held = sum(map(len, self._held))
@@ -148,7 +161,7 @@ class OpenTelemetryExporter:
 
     def flush(self, deadline_ns: int) -> bool:
         """Wait until the application's processors have delivered all since the last flush."""
-        self._look()
+        self._look_again()
         if self._delivery is None:
             self._drop_held()
             is_done = True
@@ -163,7 +176,7 @@ class OpenTelemetryExporter:
 
     def shutdown(self, deadline_ns: int) -> bool:
         """Deliver what is left, then end the threads; say whether no span was lost."""
-        self._look()
+        self._look_again()
         self._drop_held()
         self._session = None
         delivery = self._delivery
@@ -190,6 +203,12 @@ class OpenTelemetryExporter:
         self._session = self._delivery = None
         self._held = []
         self._outside = ExporterStatistics()
+
+    def _look_again(self) -> None:
+        try:
+            self._look()
+        except RuntimeError as error:
+            _LOG.debug("the application's TracerProvider cannot be used: %s", error)
 
     def _look(self) -> None:
         """Begin to deliver as soon as there is a provider."""
