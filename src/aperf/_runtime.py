@@ -27,6 +27,7 @@ from ._profiling import Profiling, Records
 from ._recorder import SLOT, Cold, Recorder
 from ._spans import SPAN_VAR, activate, deactivate, open_span
 from .model import Exporter, SessionInfo, TimeAnchor
+from .otel._bridge import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -95,18 +96,23 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to record."""
+        bridge = Bridge()
+        self.recorder.follow(bridge)
+        bridge.find(self.recorder)
         self.recorder.armed = True
         activate(self.recorder)
 
     def stop(self) -> None:
         """Record nothing any more; what was recorded is still delivered."""
         self.recorder.armed = False
+        self.recorder.follow(None)
         deactivate()
         self.pipeline.stop()
 
     def forget(self) -> None:
         """Let go of everything without a word to anybody: a forked child owns none of it."""
         self.recorder.armed = False
+        self.recorder.follow(None)
         self.pipeline.forget()
         self.loops.forget()
         self.awaits.forget()

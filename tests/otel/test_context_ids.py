@@ -21,9 +21,11 @@ async def child() -> None:
 async def seen_by_both() -> tuple[MemoryExporter, MemoryExporter]:
     """Run a task while two sessions are open, and return what each has seen."""
     outer, inner = MemoryExporter(), MemoryExporter()
-    async with aperf.session(enabled=True, exporters=[outer]):
-        async with aperf.session(enabled=True, exporters=[inner]):
-            await asyncio.create_task(child())
+    async with (
+        aperf.session(enabled=True, exporters=[outer]),
+        aperf.session(enabled=True, exporters=[inner]),
+    ):
+        await asyncio.create_task(child())
     return outer, inner
 
 

@@ -18,8 +18,9 @@ from aperf._ids import AWAITS, Ids
 from aperf._recorder._layout import BIRTH, NARROW, PAIR, SLOT, Kind
 from aperf.model import LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
 
-from ._bits import Birth, Row, Step
+from ._bits import Birth, Context, Row, Step
 from ._calls import Calls
+from ._contexts import Contexts
 from ._endings import Endings
 from ._family import Family, Rules
 from ._jobs import Jobs
@@ -28,7 +29,7 @@ from ._report import unfinished_tasks
 from ._rows import Rows
 from ._tasks import Tasks
 from ._totals import Totals
-from ._traces import Live, TaskState
+from ._traces import Live, OpenSpan, Outer, TaskState
 from ._user_spans import UserSpans
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class Assembler:
         self.unfinished: tuple[UnfinishedTask, ...] = ()
         self.rows = Rows(tables, wanted=rows)
         self.family = Family(ids, anchor, rules)
-        self.users = UserSpans(self.live, tables, self.rows, self.family)
+        self._contexts = Contexts(self.live, self.family)
+        self.users = UserSpans(self.live, tables, self.rows, self.family, self._contexts)
         self.calls = Calls(self.live, tables, self.rows, self.family)
         self._endings = Endings(self._tasks, tables, self.totals)
         self._jobs = Jobs(self._tasks, tables, self.rows, self.family)
@@ -93,6 +95,7 @@ class Assembler:
             Kind.EVENT: self.users.event,
             Kind.ATTRIBUTE: self.users.attribute,
             Kind.JOB: self._jobs.done,
+            Kind.CONTEXT: self._contexts.context,
             Kind.LOST: self._lost,
         }
         if rules.calls:
@@ -188,7 +191,7 @@ class Assembler:
                 self._endings.note_cancellation(task, waker, flags)
             if gap_ns >= self._await_min_ns:
                 task.awaits += 1
-                task.trace.spans += 1
+                task.await_trace.spans += 1
                 self.rows.spans += 1
                 if self.rows.wanted:
                     self._await_row(task, template, since_ns, t_ns, ready_ns, waker, flags)
@@ -206,8 +209,10 @@ class Assembler:
         if flags & _DONE:
             self._end(task, end_ns, flags)
             return
-        opened = task.open
-        task.await_parent = opened[-1].inside if opened else task.inside
+        if task.open or task.outer is not None:
+            task.wait()
+        else:
+            task.await_parent, task.await_trace = task.inside, task.trace
         if self.family.is_old(task.trace, end_ns):
             self._cut(task, end_ns)
 
@@ -221,7 +226,7 @@ class Assembler:
         waker: int,
         flags: int,
     ) -> None:
-        trace = task.trace
+        trace = task.await_trace
         offset = trace.offset_ns
         row_flags = trace.flags
         if flags & _WAIT_CANCELLED or task.losses != self._tasks.losses:
@@ -299,12 +304,23 @@ class Assembler:
         # A span of the creator's own, or of no task at all: one that the creator itself inherited
         # lies above the creator already.
         opened = self.users.find(owner, seq) if seq and (not b or owner == b) else None
+        outer = task.inherited = self._contexts.take(ring, a)
+        if outer is not None and _is_innermost(outer, creator, opened):
+            inherited = bool(flags & Birth.CALLBACK) and not self._is_attached(outer, ring)
+            self.family.place(task, creator, outer, inherited=inherited)
+            return
         inherited = (
             bool(flags & Birth.CALLBACK)
             and opened is not None
             and (opened.owner in self.live or opened.start_ns <= self._step_ends.get(ring, 0))
         )
         self.family.place(task, creator, opened, inherited=inherited)
+
+    def _is_attached(self, outer: Outer, ring: int) -> bool:
+        """Say whether a plain callback made a span current itself, instead of inheriting it."""
+        if outer.flags & Context.REMOTE:
+            return not outer.flags & Context.SEEN
+        return outer.started_ns > self._step_ends.get(ring, 0)
 
     def _new_task(self, number: int, ref: int, uncoded: bool, t_ns: int, ring: int) -> TaskState:
         return self._tasks.begin(number, self.tables.coroutine(ref, uncoded), t_ns, ring)
@@ -353,16 +369,16 @@ class Assembler:
     def _cut(self, task: TaskState, t_ns: int) -> None:
         """Deliver what there is of a task, which goes on elsewhere, unless a user span is open."""
         opener = task.trace.opener
-        if task.open or (opener is not None and not opener.closed):
+        if task.open or task.outer is not None or (opener is not None and not opener.closed):
             return
         flags = task.flags
         task.flags |= Row.SEGMENT
         calls = self.calls.cut(task, t_ns)
         self._close(task)
-        task.flags = flags
+        task.flags = flags & ~Row.REMOTE_PARENT
         self.family.next_segment(task, self.live.get(task.creator), t_ns)
         self.calls.go_on(task, t_ns, calls)
-        task.await_parent = task.inside
+        task.wait()
 
     def _lost(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
@@ -379,8 +395,9 @@ class Assembler:
             task.name, task.steps = known.name, 0
             task.flags |= Row.ADOPTED
             self.family.root(task)
+            self._contexts.copy(task, known)
             self.calls.adopt(other.calls, task, t_ns)
-            task.await_parent = task.inside
+            task.wait()
 
     def finish(self, t_ns: int, live: Iterable[Live]) -> None:
         """End the session: what is still open ends now, and says so.
@@ -408,6 +425,13 @@ class Assembler:
         waiting_ns = max(0, t_ns - task.since_ns)
         entry.waits.add(waiting_ns)
         self.rows.add(
-            template, task.trace, span, task.await_parent, task.since_ns,
+            template, task.await_trace, span, task.await_parent, task.since_ns,
             task.since_ns + waiting_ns, flags=Row.UNFINISHED, task=task.id, waiting_ns=waiting_ns,
         )  # fmt: skip
+
+
+def _is_innermost(outer: Outer, creator: TaskState | None, opened: OpenSpan | None) -> bool:
+    """Say whether OpenTelemetry's span is further inside than whatever else a task is made in."""
+    if creator is not None:
+        return not (outer.is_at(creator.inherited) or creator.hides(outer))
+    return opened is None or opened.around != outer.span

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aperf._recorder._layout import BirthFlag, CallFlag, StepFlag
+from aperf._recorder._layout import BirthFlag, CallFlag, ContextFlag, StepFlag
 from aperf.model import Flag
 
-__all__ = ("Birth", "Call", "Row", "Step")
+__all__ = ("Birth", "Call", "Context", "Row", "Step")
 
 
 class Step:
@@ -39,6 +39,16 @@ class Call:
     CANCELLED: Final = int(CallFlag.CANCELLED)
 
 
+class Context:
+    """Flags of CONTEXT."""
+
+    SAMPLED: Final = int(ContextFlag.SAMPLED)
+    REMOTE: Final = int(ContextFlag.REMOTE)
+    ENDED: Final = int(ContextFlag.ENDED)
+    SEEN: Final = int(ContextFlag.SEEN)
+    NONE: Final = int(ContextFlag.NONE)
+
+
 class Row:
     """Flags of rows."""
 
@@ -50,5 +60,6 @@ class Row:
     SEGMENT: Final = int(Flag.SEGMENT)
     INCOMPLETE: Final = int(Flag.INCOMPLETE)
     EAGER: Final = int(Flag.EAGER)
+    REMOTE_PARENT: Final = int(Flag.REMOTE_PARENT)
     TIMEOUT: Final = int(Flag.TIMEOUT)
     CALLBACK: Final = int(Flag.CALLBACK)

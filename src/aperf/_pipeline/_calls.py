@@ -140,7 +140,7 @@ class Calls:
     def _row(self, task: TaskState, call: OpenCall, end_ns: int, flags: int) -> None:
         if end_ns - call.start_ns >= self._min_ns:
             self._rows.add(
-                call.template, task.trace, call.span, call.parent, call.start_ns, end_ns,
+                call.template, call.holder.trace, call.span, call.parent, call.start_ns, end_ns,
                 flags=flags, task=task.id,
             )  # fmt: skip
 

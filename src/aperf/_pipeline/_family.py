@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ._bits import Row
-from ._traces import OpenSpan, TaskState, Trace, link_to
+from ._bits import Context, Row
+from ._traces import OpenSpan, Outer, TaskState, Trace, link_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,23 @@ class Family:
         self.ids = ids
         self.anchor = anchor
         self.rules = rules
+        self._foreign: weakref.WeakValueDictionary[tuple[int, int, int], Trace]
+        self._foreign = weakref.WeakValueDictionary()
+
+    def foreign(self, hi: int, lo: int, flags: int, t_ns: int) -> Trace:
+        """Return a trace that OpenTelemetry began.
+
+        Args:
+            hi: upper half of its id.
+            lo: lower half.
+            flags: `Row.SAMPLED` or 0.
+            t_ns: begin, if it is new.
+        """
+        trace = self._foreign.get((hi, lo, flags))
+        if trace is None:
+            offset_ns = self.anchor.unix_ns - self.anchor.monotonic_ns
+            trace = self._foreign[hi, lo, flags] = Trace((hi, lo), flags, offset_ns, t_ns)
+        return trace
 
     def new_trace(
         self, root: int, segment: int, name: str, t_ns: int, flags: int | None = None
@@ -84,7 +102,7 @@ class Family:
         self,
         task: TaskState,
         creator: TaskState | None,
-        opened: OpenSpan | None,
+        opened: OpenSpan | Outer | None,
         *,
         inherited: bool,
     ) -> None:
@@ -93,11 +111,20 @@ class Family:
         Args:
             task: the new one.
             creator: the task that made it, None for a plain callback or none at all.
-            opened: the user span that is open in its context.
+            opened: the innermost span that is open in its context, the program's or
+                OpenTelemetry's.
             inherited: whether `opened` is there only because a callback inherited the context of
                 whoever arranged it, perhaps long ago; then it is no parent.
         """
         rule = self.rules.task_parent or ("link" if inherited else "child")
+        if isinstance(opened, Outer):
+            if opened.flags & Context.ENDED and creator is not None:
+                self._place(task, rule, creator.trace, creator.span)
+                task.links.append(link_to(opened.trace, opened.span, "created_by"))
+                return
+            if opened.flags & Context.ENDED and rule == "child":
+                rule = "link"
+            task.flags |= opened.row_flags if rule == "child" else 0
         if opened is not None:
             trace, parent = opened.trace, opened.span
         elif creator is not None:
@@ -105,6 +132,9 @@ class Family:
         else:
             self.root(task)
             return
+        self._place(task, rule, trace, parent)
+
+    def _place(self, task: TaskState, rule: str, trace: Trace, parent: int) -> None:
         if rule == "child":
             task.parent = parent
             self._enter(task, trace)

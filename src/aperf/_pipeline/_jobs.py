@@ -44,7 +44,7 @@ class Jobs:
         ids = self._family.ids
         task = self._tasks.known(a) if a else None
         if task is not None:
-            trace, base, parent = task.trace, task.base, task.await_parent
+            trace, base, parent = task.await_trace, task.base, task.await_parent
         else:
             name = self._tables.templates[template].name
             trace = self._family.new_trace(b, 0, name, t_ns - queue_ns)

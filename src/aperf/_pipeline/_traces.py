@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aperf.model import AttributeValue, Event, Link, SpanContext
 
+from ._bits import Context, Row
+
 if TYPE_CHECKING:
     from ._totals import CoroutineEntry
 
-__all__ = ("Live", "Notes", "OpenSpan", "TaskState", "Trace", "link_to")
+__all__ = ("Live", "Notes", "OpenSpan", "Outer", "TaskState", "Trace", "link_to")
 
 #: Attributes and events beyond these are dropped: OpenTelemetry's default limits.
 MAX_ATTRIBUTES: Final = 128
@@ -30,7 +32,7 @@ class Trace:
         opener: the user span that started it, if one did.
     """
 
-    __slots__ = ("flags", "hi", "lo", "offset_ns", "opener", "spans", "start_ns")
+    __slots__ = ("__weakref__", "flags", "hi", "lo", "offset_ns", "opener", "spans", "start_ns")
 
     def __init__(self, ids: tuple[int, int], flags: int, offset_ns: int, start_ns: int) -> None:
         self.hi, self.lo = ids
@@ -52,6 +54,24 @@ NO_TRACE: Final = Trace((0, 0), 0, 0, 0)
 def link_to(trace: Trace, span: int, what: str) -> Link:
     """Return a link to a span, saying what it means."""
     return Link(trace.context(span), (("aperf.link", what),))
+
+
+class Outer(NamedTuple):
+    """A span of OpenTelemetry that is current somewhere, as its CONTEXT described it."""
+
+    trace: Trace
+    span: int
+    flags: int  #: a set of `Context`
+    started_ns: int  #: by the recorder's clock; 0: unknown
+
+    @property
+    def row_flags(self) -> int:
+        """Flags of rows of which it is the parent."""
+        return Row.REMOTE_PARENT if self.flags & Context.REMOTE else 0
+
+    def is_at(self, other: Outer | None) -> bool:
+        """Say whether both are the same span."""
+        return other is not None and self.span == other.span and self.trace is other.trace
 
 
 class Live(NamedTuple):
@@ -108,9 +128,23 @@ class Notes:
 
 
 class OpenSpan(Notes):
-    """A user span that has begun, known by its owner and number."""
+    """A user span that has begun, known by its owner and number.
 
-    __slots__ = ("closed", "key", "owner", "parent", "span", "start_ns", "template", "thread")
+    `around` is the id of the span of OpenTelemetry that was current when it began, 0 for none.
+    """
+
+    __slots__ = (
+        "around",
+        "closed",
+        "flags",
+        "key",
+        "owner",
+        "parent",
+        "span",
+        "start_ns",
+        "template",
+        "thread",
+    )
 
     def __init__(
         self, trace: Trace, key: tuple[int, int], span: int, parent: int, template: int, t_ns: int
@@ -122,7 +156,7 @@ class OpenSpan(Notes):
         self.parent = parent
         self.template = template
         self.start_ns = t_ns
-        self.thread = 0
+        self.thread = self.around = self.flags = 0
         self.closed = False
 
 
@@ -145,13 +179,17 @@ class TaskState(Notes):
         span: id of its own span.
         parent: id of its parent's, 0 for a root.
         creator: number of the task that made it.
+        inherited: the span of OpenTelemetry that was current where it was made.
+        outer: the one that is current in it, if it is another one.
         await_parent: id of the span that was innermost when it was suspended.
+        await_trace: the trace of that span.
         open: its open user spans, innermost last.
         losses: how many times records had been lost when it was last seen.
     """
 
     __slots__ = (
         "await_parent",
+        "await_trace",
         "awaits",
         "base",
         "born_ns",
@@ -162,10 +200,12 @@ class TaskState(Notes):
         "failure",
         "flags",
         "id",
+        "inherited",
         "links",
         "losses",
         "name",
         "open",
+        "outer",
         "parent",
         "ready_ns",
         "ring",
@@ -190,11 +230,14 @@ class TaskState(Notes):
         self.failure: tuple[int, bytes] | None = None
         self.links: list[Link] = []
         self.open: list[OpenSpan] = []
+        self.inherited: Outer | None = None
+        self.outer: Outer | None = None
+        self.await_trace = NO_TRACE
         self.base = self.span = self.await_parent = 0
 
     def enter(self, trace: Trace, base: int, span: int) -> None:
         """Go on in a trace."""
-        self.trace = trace
+        self.trace = self.await_trace = trace
         self.base = base
         self.span = self.inside = self.await_parent = span
 
@@ -204,6 +247,21 @@ class TaskState(Notes):
         self.segment += 1
         self.busy_ns = self.ready_ns = self.waiting_ns = self.steps = 0
         self.attributes, self.events, self.links = {}, [], links
+
+    def hides(self, outer: Outer) -> bool:
+        """Say whether a user span was opened in a span of OpenTelemetry, and lies within."""
+        return any(span.around == outer.span for span in self.open)
+
+    def wait(self) -> None:
+        """Note the span that is innermost now that it is suspended."""
+        outer = self.outer
+        if outer is not None and not self.hides(outer):
+            self.await_parent, self.await_trace = outer.span, outer.trace
+        elif self.open:
+            last = self.open[-1]
+            self.await_parent, self.await_trace = last.inside, last.trace
+        else:
+            self.await_parent, self.await_trace = self.inside, self.trace
 
     def account(self, t_ns: int, *, running: bool, first: bool) -> None:
         """Account for the time since its last record; there will be no other."""

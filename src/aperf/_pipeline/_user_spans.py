@@ -13,6 +13,7 @@ from ._traces import Notes, OpenSpan, TaskState
 if TYPE_CHECKING:
     from aperf.model import AttributeValue
 
+    from ._contexts import Contexts
     from ._family import Family
     from ._rows import Rows
     from ._tables import Tables
@@ -31,15 +32,22 @@ class UserSpans:
         tables: names of what records refer to.
         rows: where finished spans go.
         family: begins traces.
+        contexts: knows what is current outside of tasks.
     """
 
     def __init__(
-        self, live: dict[int, TaskState], tables: Tables, rows: Rows, family: Family
+        self,
+        live: dict[int, TaskState],
+        tables: Tables,
+        rows: Rows,
+        family: Family,
+        contexts: Contexts,
     ) -> None:
         self._live = live
         self._tables = tables
         self._rows = rows
         self._family = family
+        self._contexts = contexts
         self._open: dict[tuple[int, int], OpenSpan] = {}
 
     def find(self, owner: int, seq: int) -> OpenSpan | None:
@@ -56,7 +64,11 @@ class UserSpans:
         parent = self._open.get((parent_owner, parent_seq)) if parent_seq else None
         base = self._family.ids.base(a, 0) if task is None else task.base
         number = self._family.ids.span(base, b)
-        if parent is not None:
+        current = self._contexts.around(task, ring, a)
+        outer = self._contexts.opened_in(task, parent, current)
+        if outer is not None:
+            trace, parent_span = outer.trace, outer.span
+        elif parent is not None:
             trace, parent_span = parent.trace, parent.span
         elif (around := task or self._live.get(parent_owner)) is not None:
             trace, parent_span = around.trace, around.span
@@ -65,6 +77,8 @@ class UserSpans:
             trace, parent_span = self._family.new_trace(a, b, name, t_ns), 0
         span = OpenSpan(trace, (a, b), number, parent_span, template, t_ns)
         span.thread = ring + 1
+        span.around = current.span if current is not None else 0
+        span.flags = outer.row_flags if outer is not None else 0
         if trace.opener is None and not parent_span:
             trace.opener = span
         self._open[a, b] = span
@@ -94,7 +108,8 @@ class UserSpans:
         detail = self._rows.detail(span, [])
         self._rows.add(
             span.template, span.trace, span.span, span.parent, span.start_ns,
-            max(t_ns, span.start_ns), flags=flags, task=task, thread=span.thread, detail=detail,
+            max(t_ns, span.start_ns), flags=flags | span.flags, task=task, thread=span.thread,
+            detail=detail,
         )  # fmt: skip
 
     def event(

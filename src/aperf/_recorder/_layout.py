@@ -30,6 +30,10 @@ By kind:
 * IN_CALL: one that is still open when its task is suspended for the first time in it: as its CALL,
   without the duration. Several come outermost first. The task is in the last one until that ends,
   then in its parent; where it is in another one, that is named again (0: in none).
+* CONTEXT, another OpenTelemetry span is current than the last time: a = task, flags = a set of
+  `ContextFlag`, b = span id; slot 2: trace id (upper and lower half), begin (0: unknown). Before a
+  BIRTH it is what the task inherits; before an OPEN outside of tasks, what is around that; else
+  what is current where the task opens a user span or is suspended (its STEP follows).
 * LOST: a = number of events that found the ring full since the last one that did not.
 
 While somebody wants to see coroutines nested in each other (`Recorder.nesting`):
@@ -82,6 +86,7 @@ __all__ = (
     "BirthFlag",
     "CallFlag",
     "CloseFlag",
+    "ContextFlag",
     "FrameOp",
     "GpuOp",
     "Hint",
@@ -140,11 +145,22 @@ class Kind(enum.IntEnum):
     MEMORY = 22
     GPU = 23
     SAMPLE = 24
+    CONTEXT = 25
 
 
 #: Kinds that may use the last eighth of the ring: without them the others could not be understood.
 #: So may the step that ends a task.
-URGENT: Final = frozenset({Kind.BIRTH, Kind.NAME, Kind.ABANDON, Kind.OPEN, Kind.CLOSE, Kind.LOST})
+URGENT: Final = frozenset(
+    {
+        Kind.BIRTH,
+        Kind.NAME,
+        Kind.ABANDON,
+        Kind.OPEN,
+        Kind.CLOSE,
+        Kind.LOST,
+        Kind.CONTEXT,
+    }
+)
 
 
 class StepFlag(enum.IntFlag):
@@ -176,6 +192,16 @@ class CloseFlag(enum.IntFlag):
     ERROR = 1  #: by an exception; an EVENT named "exception" precedes
     CANCELLED = 2  #: by the cancellation of the task
     ABANDONED = 4  #: nobody ended it, it was garbage collected
+
+
+class ContextFlag(enum.IntFlag):
+    """Facts of an OpenTelemetry span that is current."""
+
+    SAMPLED = 1
+    REMOTE = 2  #: it belongs to another process
+    ENDED = 4
+    SEEN = 8  #: remote, and a task was seen in it before
+    NONE = 16  #: none is, any more
 
 
 class CallFlag(enum.IntFlag):

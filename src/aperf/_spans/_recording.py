@@ -127,6 +127,7 @@ class Recording:
         parent = self._surrounding(task, owner)
         seq = next(_numbers) % _MAX_SEQ + 1
         site = 0 if place is None else recorder.intern((place,))
+        recorder.look(owner)
         above = (task, 0) if parent is None else (parent.owner, parent.seq)
         rest = PAIR.pack(*above, site, 0)
         if not recorder.put(Kind.OPEN, 0, recorder.cold.names.intern(name), owner, seq, rest):

@@ -136,6 +136,10 @@ recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObje
     if (site < 0 || open_span(recorder, context, &payload.detail) < 0) {
         return -1;
     }
+    if (recorder->bridge != NULL && !(flags & BIRTH_ADOPTED) &&
+        recorder_inherit(recorder, id, creator, context) < 0) {
+        return -1;
+    }
     size_t inside = sizeof(payload.detail.name);
     size_t behind = name->length > inside ? name->length - inside : 0;
     payload.detail.name_length = (uint32_t)name->length;
@@ -192,7 +196,7 @@ recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_
 {
     Entry *before = entries_find(&recorder->entries, key);
     if (before != NULL) {
-        recorder_put(recorder, ring, KIND_ABANDON, before->id);
+        recorder_abandon(recorder, ring, before->id);
         entries_remove(&recorder->entries, before);
     }
     return entries_add(&recorder->entries, key, id, since_ns);
@@ -240,7 +244,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
     if (entry != NULL && entry->id > id) {
         /* The factory made more than one task, and this one had to be adopted meanwhile. */
         if (eager) {
-            recorder_put(recorder, ring, KIND_ABANDON, id);
+            recorder_abandon(recorder, ring, id);
         }
         return 0;
     }
@@ -264,6 +268,9 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
         }
     }
     entry->name_hash = text_hash(&name);
+    if (entry == &unbound && !eager) {
+        recorder_forget_outer(recorder, id);
+    }
     return eager ? leave_eager_step(recorder, ring, entry, task, t_ns, done) : 0;
 }
 

@@ -21,7 +21,8 @@ typedef struct Entry {
     };
     uint64_t id;             /* 0: free */
     int64_t since_ns;        /* when it was suspended, or born */
-    uint32_t name_hash : 31; /* of the name that was recorded */
+    uint32_t name_hash : 30; /* of the name that was recorded */
+    uint32_t is_inside : 1;  /* `outers` knows a span of OpenTelemetry that is current in it */
     uint32_t chained : 1;    /* a CHAIN says how it is suspended */
     uint32_t site : 29;      /* where it was suspended last, 0 before it ran */
     uint32_t whole : 1;      /* that site holds the whole await chain already */

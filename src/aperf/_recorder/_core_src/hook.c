@@ -206,7 +206,7 @@ create_watched(Hook *self, PyObject *coroutine, Arguments call)
     if (task == NULL) {
         if (eager > 0) {
             PyObject *raised = take_raised();
-            recorder_put(recorder, ring, KIND_ABANDON, birth.id);
+            recorder_abandon(recorder, ring, birth.id);
             give_raised(raised);
         }
         return NULL;

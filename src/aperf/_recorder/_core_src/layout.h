@@ -34,13 +34,14 @@ enum Kind {
     KIND_MEMORY = 22,
     KIND_GPU = 23,
     KIND_SAMPLE = 24,
+    KIND_CONTEXT = 25,
 };
 
 /* Kinds that may use the last eighth of the ring: without them the others could not be understood.
  * So may the step that ends a task. */
 #define URGENT_KINDS                                                                               \
     (1u << KIND_BIRTH | 1u << KIND_NAME | 1u << KIND_ABANDON | 1u << KIND_OPEN |                   \
-     1u << KIND_CLOSE | 1u << KIND_LOST)
+     1u << KIND_CLOSE | 1u << KIND_LOST | 1u << KIND_CONTEXT)
 
 enum StepFlag {
     STEP_FIRST = 1,

@@ -87,6 +87,13 @@ recorder_put(Recorder *recorder, Ring *ring, enum Kind kind, uint64_t a)
     recorder_write(recorder, ring, &slot, NULL, 0);
 }
 
+void
+recorder_abandon(Recorder *recorder, Ring *ring, uint64_t id)
+{
+    recorder_forget_outer(recorder, id);
+    recorder_put(recorder, ring, KIND_ABANDON, id);
+}
+
 /* ------------------------------------------------------------------------------------- lifetime */
 
 static int
@@ -124,7 +131,8 @@ recorder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->stack_min_ns = stack_min_ns;
     self->ring_slots = ring_slots < MIN_RING ? MIN_RING : ring_slots;
     clock_init(&self->clock, manual_clock);
-    if (entries_init(&self->entries) < 0 || codes_init(&self->codes) < 0 ||
+    self->outers = PyDict_New();
+    if (self->outers == NULL || entries_init(&self->entries) < 0 || codes_init(&self->codes) < 0 ||
         sites_init(&self->sites) < 0) {
         goto fail;
     }
@@ -147,6 +155,10 @@ recorder_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->module);
     Py_VISIT(self->cold);
     Py_VISIT(self->span_var);
+    Py_VISIT(self->bridge);
+    Py_VISIT(self->context_var);
+    Py_VISIT(self->span_key);
+    Py_VISIT(self->outers);
     return sites_traverse(&self->sites, visit, arg);
 }
 
@@ -159,6 +171,7 @@ recorder_clear(PyObject *op)
     self->armed = 0;
     Py_XSETREF(self->cold, Py_NewRef(Py_None));
     Py_CLEAR(self->span_var);
+    recorder_follow(self, NULL, NULL, NULL);
     return 0;
 }
 
@@ -178,6 +191,10 @@ recorder_dealloc(PyObject *op)
     sites_free(&self->sites);
     Py_XDECREF(self->cold);
     Py_XDECREF(self->span_var);
+    Py_XDECREF(self->bridge);
+    Py_XDECREF(self->context_var);
+    Py_XDECREF(self->span_key);
+    Py_XDECREF(self->outers);
     Py_XDECREF(self->module);
     type->tp_free(op);
     Py_DECREF(type);
@@ -192,6 +209,12 @@ static PyMemberDef recorder_members[] = {
     {"internal_errors", T_PYSSIZET, offsetof(Recorder, internal_errors), READONLY,
      "Faults of our own."},
     {"cold", T_OBJECT_EX, offsetof(Recorder, cold), READONLY, "Answers rare questions."},
+    {"bridge", T_OBJECT, offsetof(Recorder, bridge), READONLY,
+     "Knows OpenTelemetry's spans, None while nobody cares."},
+    {"context_var", T_OBJECT, offsetof(Recorder, context_var), READONLY,
+     "Holds OpenTelemetry's context, None while that is not imported."},
+    {"outers", T_OBJECT_EX, offsetof(Recorder, outers), READONLY,
+     "What the bridge knows of tasks in which a span of OpenTelemetry is current, by number."},
     {"span_var", T_OBJECT, offsetof(Recorder, span_var), READONLY,
      "What holds the user span that is open in a context, or None."},
     {0},

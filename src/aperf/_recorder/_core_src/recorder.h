@@ -17,8 +17,12 @@ typedef struct {
     PyObject_HEAD
     PyObject *module; /* kept until the very end: it owns the state */
     ModuleState *state;
-    PyObject *cold;     /* answers rare questions; see ../_cold.py */
-    PyObject *span_var; /* the ContextVar of user spans, or NULL */
+    PyObject *cold;        /* answers rare questions; see ../_cold.py */
+    PyObject *span_var;    /* the ContextVar of user spans, or NULL */
+    PyObject *bridge;      /* knows OpenTelemetry's spans, or NULL while nobody cares */
+    PyObject *context_var; /* holds OpenTelemetry's context, NULL while that is not imported */
+    PyObject *span_key;    /* under which the current span is found in it */
+    PyObject *outers;      /* what the bridge knows of tasks, by their number */
     char armed;
     char nesting; /* suspensions are followed by a CHAIN */
     long long stack_min_ns;
@@ -82,6 +86,28 @@ recorder_write_slot(Recorder *recorder, Ring *ring, Slot slot)
     }
     return recorder_write(recorder, ring, &slot, NULL, 0);
 }
+
+/* Records that a task is gone without having finished. */
+void recorder_abandon(Recorder *recorder, Ring *ring, uint64_t id);
+
+/* context.c: which of OpenTelemetry's spans is current; -1 with an exception set */
+
+/* Takes notice of OpenTelemetry's spans from now on; NULL for what is not there. */
+void recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var,
+                     PyObject *span_key);
+
+/* Records the span that a new task has in its context; `context` may be NULL or None. */
+int recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context);
+
+/* Records a task's current span if it is not the one seen last. `task`: an eager one, seen from
+ * outside of its context, else NULL. */
+int recorder_look(Recorder *recorder, Entry *entry, PyObject *task);
+
+/* Records the current span if a task or thread is new in it. */
+int recorder_look_as(Recorder *recorder, uint64_t owner);
+
+/* Forgets what was known of a task. */
+void recorder_forget_outer(Recorder *recorder, uint64_t id);
 
 /* place.c: where a task stands */
 

@@ -50,6 +50,38 @@ fault(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+or_null(PyObject *value)
+{
+    return value == Py_None ? NULL : value;
+}
+
+static PyObject *
+follow(PyObject *op, PyObject *args)
+{
+    PyObject *bridge, *context_var = Py_None, *span_key = Py_None;
+    if (!PyArg_ParseTuple(args, "O|OO:follow", &bridge, &context_var, &span_key)) {
+        return NULL;
+    }
+    if (context_var != Py_None && !PyContextVar_CheckExact(context_var)) {
+        return PyErr_Format(PyExc_TypeError, "context_var must be a ContextVar, not %.200s",
+                            Py_TYPE(context_var)->tp_name);
+    }
+    recorder_follow((Recorder *)op, or_null(bridge), or_null(context_var), or_null(span_key));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+look(PyObject *op, PyObject *arg)
+{
+    unsigned long long owner = PyLong_AsUnsignedLongLong(arg);
+    if ((owner == (unsigned long long)-1 && PyErr_Occurred()) ||
+        recorder_look_as((Recorder *)op, owner) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 adopt(PyObject *op, PyObject *task)
 {
     Recorder *recorder = (Recorder *)op;
@@ -292,6 +324,10 @@ PyMethodDef recorder_methods[] = {
     {"current", current, METH_NOARGS,
      "Return the number of the task that runs on this thread, 0 for none."},
     {"fault", fault, METH_NOARGS, "Count a fault of our own."},
+    {"follow", follow, METH_VARARGS,
+     "Take notice of OpenTelemetry's spans from now on, or of none any more."},
+    {"look", look, METH_O,
+     "Record the current span of OpenTelemetry if a task or thread is new in it."},
     {"adopt", adopt, METH_O,
      "Make a task known that lives already, record where it is suspended, return its number."},
     {"hook", hook, METH_O, "Return what stands in for `create_task` and `call_soon` of a loop."},

@@ -65,6 +65,18 @@ run_release(const Run *run)
     }
 }
 
+/* Records which of OpenTelemetry's spans is current at the end of a run; -1 with an exception set.
+ * An eager step is seen from outside of its task's context. */
+static inline int
+run_look(const Run *run, PyObject *key)
+{
+    if (!(run->flags & STEP_DONE)) {
+        return recorder_look(run->recorder, run->entry, run->flags & STEP_EAGER ? key : NULL);
+    }
+    recorder_forget_outer(run->recorder, run->entry->id);
+    return 0;
+}
+
 static inline void
 run_write(const Run *run, uint64_t busy_ns)
 {
@@ -97,6 +109,9 @@ run_close(Run *run, PyObject *key, int64_t now, PyObject *coroutine, PyObject *w
     Entry *entry = run->entry;
     if (entry->first) {
         run->flags |= STEP_FIRST;
+    }
+    if (UNLIKELY(recorder->context_var != NULL) && run_look(run, key) < 0) {
+        recorder_fault(recorder);
     }
     run_write(run, (uint64_t)(now - run->t_ns));
     entry->first = entry->running = entry->chained = false;

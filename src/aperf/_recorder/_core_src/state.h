@@ -12,6 +12,7 @@
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \
+    X(born)                                                                                        \
     X(call_soon)                                                                                   \
     X(canceller)                                                                                   \
     X(classify)                                                                                    \
@@ -24,6 +25,8 @@
     X(create_task)                                                                                 \
     X(eager_start)                                                                                 \
     X(failure)                                                                                     \
+    X(find)                                                                                        \
+    X(get_context)                                                                                 \
     X(get)                                                                                         \
     X(get_name)                                                                                    \
     X(get_task_factory)                                                                            \
@@ -31,6 +34,7 @@
     X(half_full)                                                                                   \
     X(current_task)                                                                                \
     X(look_through)                                                                                \
+    X(moved)                                                                                       \
     X(name)                                                                                        \
     X(open_span)                                                                                   \
     X(thread)                                                                                      \

@@ -92,5 +92,5 @@ text_hash(const Text *text)
     for (size_t at = 0; at < text->length; at++) {
         hash = (hash ^ (unsigned char)text->bytes[at]) * 16777619u;
     }
-    return hash >> 1;
+    return hash >> 2;
 }

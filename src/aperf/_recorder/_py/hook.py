@@ -19,7 +19,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from aperf._recorder._layout import Kind, StepFlag
+from aperf._recorder._layout import StepFlag
 from aperf._recorder._steps import task_of
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class LoopHook:
             if task is not None:
                 self._born(ring, task, coro, number, t_ns, eager, kwargs)
             elif eager:
-                recorder.put(Kind.ABANDON, 0, 0, number, 0)
+                recorder.abandon(number)
             loop = coro = task = kwargs = None  # type: ignore[assignment]
 
     def _prepare(

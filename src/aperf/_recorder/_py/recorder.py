@@ -115,6 +115,11 @@ class Recorder:
     Attributes:
         armed: whether anything is recorded.
         nesting: whether suspensions are followed by a CHAIN.
+        bridge: knows OpenTelemetry's spans, None while nobody cares.
+        context_var: holds OpenTelemetry's context, None while that is not imported.
+        span_key: under which the current span is found in it.
+        outers: what the bridge knows of tasks in which a span of OpenTelemetry is current, by their
+            number: the span, and what else it likes.
     """
 
     def __init__(
@@ -130,6 +135,10 @@ class Recorder:
             raise ValueError(f"ring_slots={ring_slots}: must be a power of two")
         self.armed = False
         self.nesting = False
+        self.bridge: Any = None
+        self.context_var: ContextVar[Any] | None = None
+        self.span_key: Any = None
+        self.outers: dict[int, tuple[Any, ...]] = {}
         self.cold = cold
         self.stack_min_ns = stack_min_ns
         self.span_var = span_var
@@ -254,6 +263,8 @@ class Recorder:
             flags |= _UNCODED
             ref = self.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
         owner, seq = self._open_span(context)
+        if self.bridge is not None and not flags & _ADOPTED:
+            self._inherit(number, creator, context)
         text = cut(name)
         rest = BIRTH.pack(owner, seq, len(text), text[:16]) + text[16:]
         slots = 1 + -(-len(rest) // SLOT)
@@ -266,6 +277,69 @@ class Recorder:
         value = self.span_var.get(None) if context is None else context.get(self.span_var)
         return (0, 0) if value is None else self.cold.open_span(value)
 
+    def abandon(self, number: int) -> None:
+        """Record that a task is gone without having finished."""
+        self.outers.pop(number, None)
+        self.put(Kind.ABANDON, 0, 0, number, 0)
+
+    # ------------------------------------------------------------------- OpenTelemetry's context
+
+    def follow(
+        self, bridge: Any, context_var: ContextVar[Any] | None = None, span_key: Any = None
+    ) -> None:
+        """Take notice of OpenTelemetry's spans from now on, or of none any more.
+
+        Args:
+            bridge: knows them; None: nobody cares any more.
+            context_var: holds OpenTelemetry's context; None: it is not imported yet, and
+                `bridge.find` is asked at each birth.
+            span_key: under which the current span is found in it.
+        """
+        self.bridge, self.context_var, self.span_key = bridge, context_var, span_key
+        if bridge is None:
+            self.outers = {}
+
+    def look(self, owner: int) -> None:
+        """Record the current span of OpenTelemetry if `owner`, a task or thread, is new in it."""
+        if self.bridge is None or (self.context_var is None and not self.bridge.find(self)):
+            return
+        if owner == self.current():
+            self._look(owner, None)
+            return
+        span = self._outer_span(None)
+        if span is not None:
+            self.bridge.moved(self, owner, span, None)
+
+    def _outer_span(self, context: Any) -> Any:
+        """Return OpenTelemetry's span in a context, or in the current one."""
+        var: Any = self.context_var
+        values = var.get(None) if context is None else context.get(var)
+        return None if values is None else values.get(self.span_key)
+
+    def _inherit(self, number: int, creator: int, context: Any) -> None:
+        """Record the span of OpenTelemetry that a new task has in its context."""
+        if self.context_var is None and not self.bridge.find(self):
+            return
+        span = self._outer_span(context)
+        if span is not None:
+            outer = self.bridge.born(self, number, span, creator, context is None)
+            if outer is not None:
+                self.outers[number] = outer
+
+    def _look(self, number: int, context: Any) -> None:
+        """Record a task's current span of OpenTelemetry if it is not the one seen last."""
+        span = self._outer_span(context)
+        seen = self.outers.get(number)
+        if span is (None if seen is None else seen[0]):
+            return
+        outer = self.bridge.moved(self, number, span, seen)
+        if outer is None:
+            self.outers.pop(number, None)
+        else:
+            self.outers[number] = outer
+
+    # ------------------------------------------------------------------------- births and steps
+
     def name(self, number: int, name: str) -> None:
         """Record the name of a task whose birth was recorded without one."""
         self.put(Kind.NAME, 0, 0, number, 0, cut(name))
@@ -274,7 +348,7 @@ class Recorder:
         """Make a task known by its address; whoever lived there before is gone."""
         before = self.entries.get(id(task))
         if before is not None:
-            self.put(Kind.ABANDON, 0, 0, before.id, 0)
+            self.abandon(before.id)
         self.entries[id(task)] = entry
 
     def born(
@@ -303,7 +377,7 @@ class Recorder:
         if entry is not None and entry.id > number:
             # The factory made more than one task, and this one had to be adopted meanwhile.
             if eager:
-                self.put(Kind.ABANDON, 0, 0, number, 0)
+                self.abandon(number)
             return
         if eager:
             self.name(number, name)
@@ -313,6 +387,8 @@ class Recorder:
             entry = Entry(number, t_ns)
             if not task.done():
                 self.bind(task, entry)
+            elif not eager:
+                self.outers.pop(number, None)
         entry.name = name
         if eager and (task.done() or begun(task)):
             self.leave(ring, entry, task, t_ns, 0, 0, _EAGER)
@@ -457,6 +533,11 @@ class Recorder:
         if flags & _DONE and self.entries.get(id(key)) is entry:
             del self.entries[id(key)]
         number, busy_ns = entry.id, now - t_ns
+        if flags & _DONE:
+            self.outers.pop(number, None)
+        elif self.context_var is not None:
+            # An eager step is seen from outside of its task's context.
+            self._look(number, key.get_context() if flags & _EAGER else None)
         try:
             ring.step(t_ns, flags, entry.site, number, waker, ready_ns, busy_ns)
         except struct.error:  # a number needs more than 32 bits
