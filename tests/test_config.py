@@ -241,6 +241,48 @@ def test_traces_variable_wins(end: str) -> None:
     assert TRACES + end == settings.sources[field]
 
 
+#: Which variables speak of one thing, the winner first; the names for traces have a test above.
+RIVALS = [
+    ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"),
+    ("APERF_EXPORT_INTERVAL_MS", "OTEL_BSP_SCHEDULE_DELAY"),
+    ("APERF_LOG", "RUST_LOG"),
+    ("APERF_TRACE", "RUST_TRACE"),
+    ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT"),
+    ("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+]
+
+
+def test_rivals_cover_table() -> None:
+    """Wherever several variables speak of one field, it is tested which one wins."""
+    by_field: dict[str, list[str]] = {}
+    for variable in VARIABLES:
+        by_field.setdefault(variable.field, []).append(variable.name)
+    found = {tuple(n) for field, n in by_field.items() if len(n) > 1 and "otlp" not in field}
+    assert found - {tuple(sorted(FILES))} == set(RIVALS)
+
+
+@pytest.mark.parametrize(("winner", "loser"), RIVALS)
+def test_winner(winner: str, loser: str) -> None:
+    """The first of two variables wins; where it is bad or empty, the second one counts."""
+    (text, value), *_ = PLAIN[winner][0]
+    other, other_value = PLAIN[loser][0][-1]
+    field = by_name(winner).field
+    settings = read_settings({winner: text, loser: other})
+    assert (value, winner) == (attrgetter(field)(settings), settings.sources[field])
+    for bad in ["", *PLAIN[winner][1]] if by_name(winner).forgiving else [""]:
+        settings = read_settings({winner: bad, loser: other})
+        assert (other_value, loser) == (attrgetter(field)(settings), settings.sources[field])
+
+
+@pytest.mark.parametrize("name", ["APERF_LOG", "RUST_TRACE"])
+def test_filter_is_good_in_part(name: str) -> None:
+    """What is no directive is left out with one warning, and the others count."""
+    settings, warnings = read_settings_with_warnings({name: "debug,a=loud,b=off,[]"})
+    assert "debug,b=off" == getattr(settings, by_name(name).field)
+    assert 1 == len(warnings)
+    assert warnings[0].startswith(f"{name}: 'a=loud,[]' is not accepted; use directives like ")
+
+
 def test_bad_traces_variable_leaves_general_one() -> None:
     """A bad value is ignored, so the general variable decides."""
     settings, warnings = read_settings_with_warnings({**ENDPOINT, TRACES + "ENDPOINT": "a b"})
