@@ -127,6 +127,7 @@ def test_resource(file: Path) -> None:
         "zone": "7",
         "ports": (1, 2),
     } == dict(resource_attributes(environ))
+    assert resource_attributes(environ) == resource_attributes({}, str(file))
     file.write_text("[", encoding="utf-8")
     assert () == resource_attributes(environ)
 

@@ -16,16 +16,23 @@ if TYPE_CHECKING:
 __all__ = ("resource_attributes", "script_name")
 
 
-def resource_attributes(environ: Mapping[str, str] | None = None) -> tuple[tuple[str, Any], ...]:
+def resource_attributes(
+    environ: Mapping[str, str] | None = None, config_file: str | None = None
+) -> tuple[tuple[str, Any], ...]:
     """Return the attributes of the process: those in ``OTEL_RESOURCE_ATTRIBUTES``, or in the file.
 
     A value that cannot be read is discarded as a whole, as the specification asks, and so is a
     file; `read_settings` says so.
+
+    Args:
+        environ: the variables; those of the process by default.
+        config_file: OpenTelemetry's configuration file; that of the variables by default.
     """
     environ = os.environ if environ is None else environ
-    for name in ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"):
-        if path := environ.get(name, "").strip():
-            return _declared(path, environ)
+    names = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
+    named = (environ.get(name, "").strip() for name in names)
+    if path := config_file or next(filter(None, named), ""):
+        return _declared(path, environ)
     try:
         return parse_pairs(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     except ValueError:
