@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Roll:
 
     def __init__(self) -> None:
         self.live: dict[int, TaskView] = {}
-        self.former: dict[int, TaskView] = {}
+        self.former: OrderedDict[int, TaskView] = OrderedDict()
 
     def find(self, number: int) -> TaskView | None:
         """Return a task that lives, or did a moment ago."""
@@ -126,4 +127,4 @@ class Roll:
         del self.live[task.number]
         self.former[task.number] = task
         if len(self.former) > MOST_FORMER:
-            del self.former[next(iter(self.former))]
+            self.former.popitem(last=False)

@@ -178,10 +178,13 @@ class Tasks:
             self._look_ns = now_ns + _LOOK_NS
             self._compare(now_ns)
         oldest_ns = now_ns - OPEN_NS
-        for number, task in list(self.suspended.items()):
+        due = []
+        for task in self.suspended.values():
             if task.since_ns > oldest_ns:
                 break
-            del self.suspended[number]
+            due.append(task)
+        for task in due:
+            del self.suspended[task.number]
             if task.chain is not None:
                 self._show_wait(task, task.chain)
 
