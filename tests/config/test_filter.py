@@ -92,6 +92,7 @@ def test_all_that_is_wrong_is_told() -> None:
         ("shop::db=off", "shop.db", "off"),
         ("shop.db=off", "shop::db::pool", "off"),
         ("trace,off", "", "off"),
+        ("off,trace,off", "", "off"),
     ],
 )
 def test_longest_target_counts(text: str, target: str, expected: str) -> None:

@@ -186,11 +186,11 @@ def _remember(decisions: dict[Any, Any], key: object, decision: object) -> None:
 
 def parse_filter(text: str) -> Parsed:
     """Read a filter, leaving out the directives that are none."""
-    directives: dict[str, Directive] = {}
-    refused = []
+    directives, accepted, refused = [], [], []
     for piece in split(text):
         try:
-            directives[piece] = read_directive(piece)
+            directives.append(read_directive(piece))
+            accepted.append(piece)
         except ValueError:
             refused.append(piece)
-    return Parsed(Filter(directives.values()), ",".join(directives), tuple(refused))
+    return Parsed(Filter(directives), ",".join(accepted), tuple(refused))
