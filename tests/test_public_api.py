@@ -49,6 +49,7 @@ OFFERED: Final = {
     "aperf.exporters": [
         "Exporter",
         "MemoryExporter",
+        "OpenTelemetryExporter",
         "OtlpExporter",
         "SummaryExporter",
         "TracyExporter",

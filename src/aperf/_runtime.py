@@ -376,6 +376,10 @@ def _prepare() -> None:
     if not _prepared:
         _prepared = True
         atexit.register(end_all)
+        # Threads have ended then, and exit handlers, whenever registered, are still to come.
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            register(lambda: atexit.register(_deliver_first))
         os.register_at_fork(after_in_child=_after_fork)
     # A forked worker of multiprocessing ends without atexit, but has an exit function of its own.
     process = sys.modules.get("multiprocessing.process")
@@ -384,6 +388,18 @@ def _prepare() -> None:
 
         _worker = os.getpid()
         Finalize(None, end_all, exitpriority=0)
+
+
+def _deliver_first() -> None:
+    """Deliver to the application's own OpenTelemetry before its exit handler shuts that down.
+
+    What exit handlers of the program do is still recorded, up to `end_all`.
+    """
+    runtime = _current
+    for attachment in [] if runtime is None else list(runtime.attachments):
+        exporters = attachment.sink.exporters
+        if any(getattr(exporter, "ends_with_application", False) for exporter in exporters):
+            wait(attachment.flush(attachment.timeout_s), attachment.timeout_s + GRACE_S)
 
 
 def end_all() -> None:

@@ -15,7 +15,7 @@ from ._stderr import tell
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Any, Literal, Self
@@ -152,8 +152,6 @@ class Session:
         runtime = load_runtime()
         if runtime is None:
             return
-        from ._sampling import sampler
-
         try:
             exporters = default_exporters(settings) if self._exporters is None else self._exporters
             metrics = _metrics_among(exporters)
@@ -162,7 +160,7 @@ class Session:
                 [metrics, *(each for each in exporters if each is not metrics)],
                 _info(settings),
                 ids=self._ids,
-                sample=sampler(settings),
+                sample=_sampler(settings, exporters),
                 manual_clock=self._manual_clock,
             )
         except runtime.NoThread as error:
@@ -342,6 +340,20 @@ def _stay_off(*problems: str) -> None:
     tell(*problems, "telemetry stays off")
 
 
+def _sampler(
+    settings: Settings, exporters: Sequence[Exporter]
+) -> Callable[[int, str], bool] | None:
+    """Return what decides about new traces: an exporter that knows better, else the settings."""
+    from ._sampling import sampler
+
+    sample = sampler(settings)
+    for exporter in exporters:
+        follow = getattr(exporter, "sampler", None)
+        if follow is not None:
+            sample = follow(sample)
+    return sample
+
+
 def _info(settings: Settings) -> SessionInfo:
     import os
     import uuid
@@ -387,12 +399,19 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
         summary: whether the summary is wanted beside another destination too.
     """
     from . import exporters
+    from .exporters._default import DefaultExporter
 
     found: list[Exporter] = []
-    if settings.enabled and settings.otlp is not None:
-        found.append(exporters.OtlpExporter.from_settings(settings.otlp))
-    if settings.enabled and settings.summary != "none" and (summary or not found):
-        found.append(exporters.SummaryExporter(settings.summary, settings.summary_file))
+    if settings.enabled:
+        otherwise: Exporter | None = None
+        if settings.summary != "none":
+            otherwise = exporters.SummaryExporter(settings.summary, settings.summary_file)
+        if summary and otherwise is not None:
+            found.append(otherwise)
+            otherwise = None
+        if settings.otlp is not None:
+            otherwise = exporters.OtlpExporter.from_settings(settings.otlp)
+        found.insert(0, DefaultExporter(otherwise))
     if settings.tracy_enabled:
         found.append(exporters.TracyExporter.from_settings(settings))
     if settings.enabled:

@@ -51,7 +51,7 @@ def test_arguments(session: FakeSession) -> None:
     with Watch(settings):
         exporters = session.arguments.pop("exporters")
         assert {"loops": "all", "settings": settings} == session.arguments
-    expected = ["OtlpExporter", "SummaryExporter", "MetricsExporter"]
+    expected = ["DefaultExporter", "SummaryExporter", "MetricsExporter"]
     assert expected == [type(each).__name__ for each in exporters]
     assert 1 == session.ended
 

@@ -14,6 +14,7 @@ from aperf import _events, _runtime
 from aperf._config import OtlpSettings, Settings
 from aperf._session import default_exporters
 from aperf.exporters import MemoryExporter, TracyExporter
+from aperf.exporters._default import DefaultExporter
 from aperf.model import Chunk, ExporterStatistics, ExportResult
 from tests.records import decode_ring
 
@@ -131,27 +132,38 @@ def test_forked_child_shows_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"enabled": True}, ["SummaryExporter", "MetricsExporter"]),
+        ({"enabled": True}, ["(SummaryExporter)", "MetricsExporter"]),
         (
             {"enabled": True, "tracy_enabled": True},
-            ["SummaryExporter", "TracyExporter", "MetricsExporter"],
+            ["(SummaryExporter)", "TracyExporter", "MetricsExporter"],
         ),
         ({"enabled": False, "tracy_enabled": True}, ["TracyExporter"]),
         ({"tracy_enabled": True, "otlp": OtlpSettings()}, ["TracyExporter"]),
         (
             {"enabled": True, "tracy_enabled": True, "otlp": OtlpSettings()},
-            ["OtlpExporter", "TracyExporter", "MetricsExporter"],
+            ["(OtlpExporter)", "TracyExporter", "MetricsExporter"],
         ),
         (
             {"enabled": True, "tracy_enabled": True, "summary": "none"},
-            ["TracyExporter", "MetricsExporter"],
+            ["(None)", "TracyExporter", "MetricsExporter"],
         ),
     ],
 )
 def test_destinations(settings: dict[str, object], expected: list[str]) -> None:
-    """Tracy is beside the others, and alone where nothing else is switched on."""
+    """Tracy is beside the others, and alone where nothing else is switched on.
+
+    In brackets: what gets the spans as long as the application has no provider of its own.
+    """
     found = default_exporters(Settings(**settings))  # type: ignore[arg-type]
-    assert expected == [type(exporter).__name__ for exporter in found]
+    assert expected == [name_of(exporter) for exporter in found]
+
+
+def name_of(exporter: object) -> str:
+    """Return the class of a destination, or of what it stands in for."""
+    if not isinstance(exporter, DefaultExporter):
+        return type(exporter).__name__
+    otherwise = exporter._otherwise
+    return f"({None if otherwise is None else type(otherwise).__name__})"
 
 
 def test_tracy_alone_makes_a_session(monkeypatch: pytest.MonkeyPatch) -> None:

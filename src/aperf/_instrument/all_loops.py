@@ -34,6 +34,13 @@ def exempt() -> Iterator[None]:
         _exempt.now = False
 
 
+def _is_suppressed() -> bool:
+    """Say whether OpenTelemetry exports here: an exporter's loop is not the program's."""
+    api: Any = sys.modules.get("opentelemetry.context")
+    key = getattr(api, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+    return key is not None and bool(api.get_value(key))
+
+
 class AllLoops:
     """Calls a function with every new loop while it is installed.
 
@@ -79,7 +86,7 @@ class AllLoops:
 
         def __init__(loop: Any, *args: Any, **kwargs: Any) -> None:
             inherited(loop, *args, **kwargs)
-            if not getattr(_exempt, "now", False):
+            if not getattr(_exempt, "now", False) and not _is_suppressed():
                 self._made(loop)
 
         __init__.__wrapped__ = inherited  # type: ignore[attr-defined]

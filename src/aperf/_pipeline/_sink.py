@@ -145,6 +145,8 @@ class Sink:
 
     def threads(self, threads: list[tuple[int, str]]) -> None:
         """Name the threads of rings that came since the last call."""
+        rows = self.assembler.rows
+        rows.wanted = rows.wanted or any(map(_needs_rows, self.exporters))
         known = len(self.assembler.tables.threads) - 1
         for ident, name in threads[known:]:
             self.assembler.add_thread(ThreadInfo(ident, name))

@@ -9,15 +9,24 @@ if TYPE_CHECKING:
     from aperf.model import Exporter
 
     from .memory import MemoryExporter
+    from .opentelemetry import OpenTelemetryExporter
     from .otlp import OtlpExporter
     from .summary import SummaryExporter
     from .tracy import TracyExporter
 
-__all__ = ("Exporter", "MemoryExporter", "OtlpExporter", "SummaryExporter", "TracyExporter")
+__all__ = (
+    "Exporter",
+    "MemoryExporter",
+    "OpenTelemetryExporter",
+    "OtlpExporter",
+    "SummaryExporter",
+    "TracyExporter",
+)
 
 _MODULES = {
     "Exporter": "aperf.model",
     "MemoryExporter": "aperf.exporters.memory",
+    "OpenTelemetryExporter": "aperf.exporters.opentelemetry",
     "OtlpExporter": "aperf.exporters.otlp",
     "SummaryExporter": "aperf.exporters.summary",
     "TracyExporter": "aperf.exporters.tracy",
