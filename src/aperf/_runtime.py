@@ -77,6 +77,7 @@ class Runtime:
             span_var=SPAN_VAR,
             manual_clock=manual_clock,
         )
+        self.bridge = Bridge(self.ids)
         self.loops = Loops(self.recorder, SPAN_VAR)
         self.awaits = EveryAwait(self.recorder)
         self.profiling = Profiling(self.recorder)
@@ -96,9 +97,8 @@ class Runtime:
 
     def start(self) -> None:
         """Begin to record."""
-        bridge = Bridge()
-        self.recorder.follow(bridge)
-        bridge.find(self.recorder)
+        self.recorder.follow(self.bridge)
+        self.bridge.find(self.recorder)
         self.recorder.armed = True
         activate(self.recorder)
 
@@ -120,6 +120,12 @@ class Runtime:
         for attachment in self.attachments:
             self.unwatch_all(attachment)
             attachment.abandon()
+
+    def note_destinations(self) -> None:
+        """Let spans of OpenTelemetry lie below tasks only while somebody exports those."""
+        self.bridge.nests = any(
+            attachment.sink.assembler.names_tasks(self.ids) for attachment in self.attachments
+        )
 
     # Sessions share what looks out for new loops: they may end in any order, and with one wrapper
     # each around the loops' constructor the lower ones could not be taken off.
@@ -248,6 +254,7 @@ class Attachment:
         runtime.profiling.end(self.key)
         runtime.loops.uninstall_all(self.key)
         runtime.attachments.remove(self)
+        runtime.note_destinations()
         closed = runtime.pipeline.close(self.sink, self.timeout_s)
         _closing[closed] = time.monotonic() + self.timeout_s
         closed.add_done_callback(lambda future: _closing.pop(future, None))
@@ -317,6 +324,7 @@ def attach(
             runtime.start()
         attachment = Attachment(runtime, sink, settings.shutdown_timeout_ns / 1e9)
         runtime.attachments.append(attachment)
+        runtime.note_destinations()
         if sink.takes_records:
             runtime.profiling.begin(attachment.key)
         return attachment

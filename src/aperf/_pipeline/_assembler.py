@@ -111,6 +111,12 @@ class Assembler:
         """How many awaits ended: suspensions, and calls without one."""
         return self.suspensions + self.calls.awaits
 
+    def names_tasks(self, ids: Ids) -> bool:
+        """Say whether tasks become spans under these ids, each a child of whoever made it."""
+        family = self.family
+        is_child = family.rules.task_parent in (None, "child")
+        return self.rows.wanted and is_child and family.ids is ids
+
     def measure(self) -> StepMeter:
         """Sum from now on also what only metrics show, and return where."""
         if self._meter is None:

@@ -12,15 +12,19 @@ import logging
 import sys
 import time
 import weakref
+from asyncio import _get_running_loop
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aperf._recorder._layout import PAIR, ContextFlag, Kind
 
 if TYPE_CHECKING:
+    from aperf._ids import Ids
     from aperf._recorder import Recorder
 
-__all__ = ("Bridge", "Described", "describe")
+    from ._task_span import TaskSpan
+
+__all__ = ("Bridge", "Described", "Seen", "describe")
 
 _log = logging.getLogger("aperf")
 
@@ -57,10 +61,31 @@ def describe(span: object) -> Described | None:
         return None  # anybody may put anything there
 
 
-class Bridge:
-    """Tells a recorder about OpenTelemetry's spans."""
+class Seen(NamedTuple):
+    """What is remembered of a task in which a span is current, or was inherited."""
 
-    def __init__(self) -> None:
+    span: object  #: the one seen last, None for none
+    inherited: int = 0  #: id of the one that was current where the task was made; 0: none
+    is_nested: bool = False  #: the task is in the trace of that one
+    is_owner: bool = False  #: its context is its own, and may be written to
+
+
+class Bridge:
+    """Tells a recorder about OpenTelemetry's spans, and OpenTelemetry about tasks.
+
+    Args:
+        ids: name the spans of tasks.
+
+    Attributes:
+        nests: whether spans opened in a task are to lie below the task's, which somebody exports.
+    """
+
+    def __init__(self, ids: Ids | None = None) -> None:
+        self._ids = ids
+        self.nests = ids is not None
+        self._variable: ContextVar[Any] | None = None
+        self._key = ""
+        self._task_span: type[TaskSpan] | None = None
         #: spans of other processes that a task was seen in: who inherits them later, through the
         #: context of a callback, belongs to another request
         self._remote: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -81,6 +106,9 @@ class Bridge:
             _log.debug("aperf: OpenTelemetry keeps its context in %s: it is left alone", name)
             recorder.follow(None)
             return False
+        from ._task_span import TaskSpan  # what it imports is there
+
+        self._variable, self._key, self._task_span = variable, key, TaskSpan
         recorder.follow(self, variable, key)
         return True
 
@@ -89,7 +117,7 @@ class Bridge:
 
     def born(
         self, recorder: Recorder, number: int, span: object, creator: int, owned: bool
-    ) -> tuple[Any, ...] | None:
+    ) -> Seen | None:
         """A task is made, and inherits a span; its BIRTH follows.
 
         Args:
@@ -99,24 +127,74 @@ class Bridge:
             creator: number of the task that makes it, 0 for none.
             owned: whether it will have a context of its own.
         """
-        self._write(recorder, number, span)
-        return (span,)
+        described = self._described(span)
+        if not self._write(recorder, number, described):
+            return None  # there was no room: it will be found where the task is suspended
+        if described is None:
+            return Seen(span)
+        is_nested = self._is_nested(recorder, described, creator)
+        return Seen(span, described.span_id, is_nested, owned)
+
+    def _is_nested(self, recorder: Recorder, span: Described, creator: int) -> bool:
+        """Say whether a new task is in the trace of the span in its context.
+
+        The same is worked out from the records (`aperf._pipeline`), and must come out the same.
+        """
+        if span.flags & _ENDED:
+            return False
+        if creator:
+            maker: Any = recorder.outers.get(creator)
+            return maker is None or span.span_id != maker.inherited or maker.is_nested
+        if _get_running_loop() is None:
+            return True
+        return bool(span.flags & _REMOTE and not span.flags & _SEEN)  # else it may be left over
+
+    def begin(self, recorder: Recorder, number: int, seen: Seen) -> Seen:
+        """A task that has inherited a span begins to run; this is called in its context.
+
+        Without a token: what is set here stays in the task's own context, and goes with it.
+        """
+        variable, task_span = self._variable, self._task_span
+        if not (seen.is_nested and seen.is_owner and self.nests):
+            return seen
+        if variable is None or task_span is None or self._ids is None:
+            return seen
+        values = variable.get(None)
+        if values is None or values.get(self._key) is not seen.span:
+            return seen
+        span_id = self._ids.span(self._ids.base(number, 0), 0)
+        span = task_span(self._below(seen.span), span_id)
+        variable.set(type(values)({**values, self._key: span}))
+        return seen._replace(span=span)
 
     def moved(
-        self, recorder: Recorder, number: int, span: object, seen: tuple[Any, ...] | None
-    ) -> tuple[Any, ...] | None:
+        self, recorder: Recorder, number: int, span: object, seen: Seen | None
+    ) -> Seen | None:
         """In a task another span is current than the last time, or none."""
-        if not self._write(recorder, number, span):
+        described = None if span is None else self._described(span)
+        if not self._write(recorder, number, described):
             return seen  # there was no room: it is to be told the next time
-        return None if span is None else (span,)
+        if seen is not None and seen.inherited:
+            return seen._replace(span=span)
+        return None if span is None else Seen(span)
 
-    def _write(self, recorder: Recorder, number: int, span: object) -> bool:
-        described = None if span is None else describe(span)
-        if described is None:
+    def _below(self, span: object) -> Any:  # noqa: ANN401 - whatever the program has put there
+        """Return the user's span that a task's span stands on; others stand for themselves."""
+        if self._task_span is not None and isinstance(span, self._task_span):
+            return span.below
+        return span
+
+    def _described(self, span: object) -> Described | None:
+        span = self._below(span)
+        described = describe(span)
+        if described is not None and described.flags & _REMOTE:
+            described = described._replace(flags=described.flags | self._note_remote(span))
+        return described
+
+    def _write(self, recorder: Recorder, number: int, span: Described | None) -> bool:
+        if span is None:
             return recorder.put(_CONTEXT, _NONE, 0, number, 0)
-        trace_id, span_id, flags, start_ns = described
-        if flags & _REMOTE:
-            flags |= self._note_remote(span)
+        trace_id, span_id, flags, start_ns = span
         if start_ns:
             start_ns = max(0, recorder.now_ns() - time.time_ns() + start_ns)
         rest = PAIR.pack(trace_id >> 64, trace_id & _LOW, start_ns, 0)

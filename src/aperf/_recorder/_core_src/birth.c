@@ -123,7 +123,7 @@ open_span(Recorder *recorder, PyObject *context, BirthDetail *detail)
 
 int
 recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,
-               uint64_t creator, const Text *name, PyObject *context, int flags)
+               uint64_t creator, const Text *name, PyObject *context, bool owned, int flags)
 {
     struct {
         BirthDetail detail;
@@ -137,7 +137,7 @@ recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObje
         return -1;
     }
     if (recorder->bridge != NULL && !(flags & BIRTH_ADOPTED) &&
-        recorder_inherit(recorder, id, creator, context) < 0) {
+        recorder_inherit(recorder, id, creator, context, owned) < 0) {
         return -1;
     }
     size_t inside = sizeof(payload.detail.name);
@@ -251,8 +251,8 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
     if (eager) {
         recorder_name(recorder, ring, id, &name);
     }
-    else if (recorder_birth(recorder, ring, id, t_ns, coroutine, ring->current, &name, context, 0) <
-             0) {
+    else if (recorder_birth(recorder, ring, id, t_ns, coroutine, ring->current, &name, context,
+                            true, 0) < 0) {
         return -1;
     }
     int done = asyncio_done(&recorder->state->asyncio, task);
@@ -316,7 +316,8 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     Entry found = {.first = true};
     PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
     if (coroutine == NULL || text_from_name(&name, recorder->state, task) < 0 ||
-        recorder_birth(recorder, ring, id, now, coroutine, 0, &name, NULL, BIRTH_ADOPTED) < 0 ||
+        recorder_birth(recorder, ring, id, now, coroutine, 0, &name, NULL, false, BIRTH_ADOPTED) <
+            0 ||
         place_adopted(recorder, &found, task, coroutine) < 0) {
         Py_XDECREF(coroutine);
         return NULL;

@@ -97,7 +97,7 @@ remember(Recorder *recorder, PyObject *number, PyObject *outer)
 }
 
 int
-recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context)
+recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context, bool owned)
 {
     int result = is_there(recorder);
     if (result <= 0) {
@@ -109,17 +109,37 @@ recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *co
     }
     PyObject *number = PyLong_FromUnsignedLongLong(id);
     PyObject *maker = PyLong_FromUnsignedLongLong(creator);
-    PyObject *owned = context == NULL || context == Py_None ? Py_True : Py_False;
+    PyObject *may_write = owned && (context == NULL || context == Py_None) ? Py_True : Py_False;
     result = -1;
     if (number != NULL && maker != NULL) {
         PyObject *outer =
             PyObject_CallMethodObjArgs(recorder->bridge, recorder->state->names.born,
-                                       (PyObject *)recorder, number, span, maker, owned, NULL);
+                                       (PyObject *)recorder, number, span, maker, may_write, NULL);
         result = remember(recorder, number, outer);
     }
     Py_XDECREF(number);
     Py_XDECREF(maker);
     Py_DECREF(span);
+    return result < 0 ? -1 : 0;
+}
+
+int
+recorder_begin(Recorder *recorder, uint64_t id)
+{
+    if (PyDict_GET_SIZE(recorder->outers) == 0) {
+        return 0;
+    }
+    PyObject *number = PyLong_FromUnsignedLongLong(id);
+    PyObject *seen =
+        number == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(recorder->outers, number));
+    int result = PyErr_Occurred() ? -1 : 0;
+    if (seen != NULL) {
+        PyObject *outer = PyObject_CallMethodObjArgs(recorder->bridge, recorder->state->names.begin,
+                                                     (PyObject *)recorder, number, seen, NULL);
+        result = remember(recorder, number, outer);
+    }
+    Py_XDECREF(seen);
+    Py_XDECREF(number);
     return result < 0 ? -1 : 0;
 }
 
@@ -143,6 +163,7 @@ compare(Recorder *recorder, uint64_t id, PyObject *span)
     }
     PyObject *seen = Py_XNewRef(PyDict_GetItemWithError(recorder->outers, number));
     PyObject *before = seen == NULL ? NULL : PyTuple_GET_ITEM(seen, 0);
+    before = before == Py_None ? NULL : before;
     int result = span != NULL;
     if (span != before) {
         result = tell(recorder, number, span, seen);

@@ -172,7 +172,7 @@ prepare_birth(Hook *self, Ring *ring, PyObject *coroutine, Arguments call)
         PyObject *context = arguments_keyword(call, recorder->state->names.context);
         Text unknown = {.length = 0};
         if (recorder_birth(recorder, ring, birth.id, birth.t_ns, coroutine, creator, &unknown,
-                           context, 0) < 0) {
+                           context, false, 0) < 0) {
             return -1;
         }
         ring->current = birth.id;

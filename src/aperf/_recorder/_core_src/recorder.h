@@ -97,7 +97,8 @@ void recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var
                      PyObject *span_key);
 
 /* Records the span that a new task has in its context; `context` may be NULL or None. */
-int recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context);
+int recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context,
+                     bool owned);
 
 /* Records a task's current span if it is not the one seen last. `task`: an eager one, seen from
  * outside of its context, else NULL. */
@@ -105,6 +106,9 @@ int recorder_look(Recorder *recorder, Entry *entry, PyObject *task);
 
 /* Records the current span if a task or thread is new in it. */
 int recorder_look_as(Recorder *recorder, uint64_t owner);
+
+/* Lets a task that has inherited a span begin to run, in its own context. */
+int recorder_begin(Recorder *recorder, uint64_t id);
 
 /* Forgets what was known of a task. */
 void recorder_forget_outer(Recorder *recorder, uint64_t id);
@@ -126,9 +130,10 @@ int64_t recorder_whole_site(Recorder *recorder, uint32_t site);
 
 /* birth.c: how tasks become known; -1 or NULL with an exception set */
 
-/* Records that a task was made; `context` may be NULL or None. */
+/* Records that a task was made; `context` may be NULL or None. `owned`: if it is, the task will
+ * have a context of its own. */
 int recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,
-                   uint64_t creator, const Text *name, PyObject *context, int flags);
+                   uint64_t creator, const Text *name, PyObject *context, bool owned, int flags);
 
 /* Records the name of a task whose birth was recorded without one. */
 void recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name);

@@ -47,6 +47,10 @@ run_enter(Run *run, PyObject *task, PyObject *coroutine)
     run->ring->current = entry->id;
     run->ring->entry = entry;
     entry->running = true;
+    if (UNLIKELY(entry->first && run->recorder->context_var != NULL) &&
+        recorder_begin(run->recorder, entry->id) < 0) {
+        recorder_fault(run->recorder);
+    }
     /* After a long wait the whole chain is worth its price. */
     if (!entry->first && run->t_ns - entry->since_ns >= run->recorder->stack_min_ns) {
         run_place_fully(run, task, coroutine);

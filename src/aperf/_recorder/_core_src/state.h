@@ -12,6 +12,7 @@
     X(__name__)                                                                                    \
     X(__qualname__)                                                                                \
     X(__self__)                                                                                    \
+    X(begin)                                                                                       \
     X(born)                                                                                        \
     X(call_soon)                                                                                   \
     X(canceller)                                                                                   \

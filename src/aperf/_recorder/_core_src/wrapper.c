@@ -239,7 +239,7 @@ be_born(Wrapper *self, PyObject *name, PyObject *context)
     int64_t now = clock_now(&recorder->clock);
     self->id = ++recorder->ids;
     if (recorder_birth(recorder, ring, self->id, now, self->coroutine, ring->current, &text,
-                       context, 0) < 0) {
+                       context, true, 0) < 0) {
         return -1;
     }
     self->entry = recorder_bind(recorder, ring, (PyObject *)self, self->id, now);

@@ -95,7 +95,9 @@ class LoopHook:
         eager = bool(kwargs.get("eager_start")) or loop.get_task_factory() is not None
         creator = ring.current
         if eager:
-            self._recorder.birth(number, t_ns, coro, creator, "", kwargs.get("context"))
+            context = kwargs.get("context")
+            # Whose context a foreign factory gives to its tasks is not known.
+            self._recorder.birth(number, t_ns, coro, creator, "", context, owned=False)
             ring.current = number
         ring.pending = (coro, number, creator, t_ns)
         return eager

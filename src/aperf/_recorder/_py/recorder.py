@@ -236,6 +236,8 @@ class Recorder:
         name: str,
         context: Any,
         flags: int = 0,
+        *,
+        owned: bool = True,
     ) -> None:
         """Record that a task was made.
 
@@ -247,6 +249,7 @@ class Recorder:
             name: its name, "" if not known yet.
             context: the context that it was explicitly given, or None.
             flags: a set of `BirthFlag`.
+            owned: whether it will have a context of its own, unless it was given one.
         """
         if not creator and not flags and events._get_running_loop() is not None:
             # No step of a watched task runs: one that was running when watching began, or none.
@@ -264,7 +267,7 @@ class Recorder:
             ref = self.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
         owner, seq = self._open_span(context)
         if self.bridge is not None and not flags & _ADOPTED:
-            self._inherit(number, creator, context)
+            self._inherit(number, creator, context, owned and context is None)
         text = cut(name)
         rest = BIRTH.pack(owner, seq, len(text), text[:16]) + text[16:]
         slots = 1 + -(-len(rest) // SLOT)
@@ -316,13 +319,13 @@ class Recorder:
         values = var.get(None) if context is None else context.get(var)
         return None if values is None else values.get(self.span_key)
 
-    def _inherit(self, number: int, creator: int, context: Any) -> None:
+    def _inherit(self, number: int, creator: int, context: Any, owned: bool) -> None:
         """Record the span of OpenTelemetry that a new task has in its context."""
         if self.context_var is None and not self.bridge.find(self):
             return
         span = self._outer_span(context)
         if span is not None:
-            outer = self.bridge.born(self, number, span, creator, context is None)
+            outer = self.bridge.born(self, number, span, creator, owned)
             if outer is not None:
                 self.outers[number] = outer
 
@@ -460,6 +463,9 @@ class Recorder:
         now = self.now_ns()
         ring.current = entry.id
         entry.running = True
+        if entry.first and entry.id in self.outers:
+            outer = self.bridge.begin(self, entry.id, self.outers[entry.id])
+            self.outers[entry.id] = outer
         if not entry.first and now - entry.since_ns >= self.stack_min_ns:
             entry.site = self._full_site(entry) or entry.site
         return now
