@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return this environment without what configures aperf, and with aperf importable."""
-    ours = ("APERF_", "OTEL_", "TELEMETRY_", "TRACY_")
+    ours = ("RUST_", "METRICS_", "APERF_", "OTEL_", "TELEMETRY_", "TRACY_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     # The tests may have found aperf by a relative path, and the programs run elsewhere.
     home = str(Path(next(iter(aperf.__path__))).resolve().parent)

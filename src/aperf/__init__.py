@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from . import exporters, locks, testing
     from ._client import instrument_loop, is_active, uninstrument_loop
+    from ._config import Filter, Settings
     from ._errors import AperfError, ConfigurationError, ExportError, InstrumentationError
     from ._events import (
         frame_image,
@@ -33,8 +34,10 @@ __all__ = (
     "AperfError",
     "ConfigurationError",
     "ExportError",
+    "Filter",
     "InstrumentationError",
     "Session",
+    "Settings",
     "__version__",
     "current_span",
     "exporters",
@@ -65,8 +68,10 @@ _HOME = {
     "AperfError": "_errors",
     "ConfigurationError": "_errors",
     "ExportError": "_errors",
+    "Filter": "_config",
     "InstrumentationError": "_errors",
     "Session": "_session",
+    "Settings": "_config",
     "current_span": "_spans",
     "frame_image": "_events",
     "frame_mark": "_events",

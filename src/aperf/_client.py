@@ -38,12 +38,12 @@ def instrument_loop(loop: Any = None, **options: Any) -> Session:
         return _OFF
     session = _process
     if session is None or session.is_closed:
-        session = _begin(options)
+        session = begin(options)
     session.watch(target)
     return session
 
 
-def _begin(options: dict[str, Any]) -> Session:
+def begin(options: dict[str, Any]) -> Session:
     """Start the process-wide session, if anybody wants it."""
     global _is_off, _process
     session = Session(**{"loops": "current", **options})

@@ -52,7 +52,7 @@ class AperfInstrumentor(instrumentor.BaseInstrumentor):  # type: ignore[misc, na
             tell(*str(error).splitlines(), "telemetry stays off")
             return
         tell(*warnings)
-        self._session = _client._begin({"loops": "all", "settings": _for_program(settings)})
+        self._session = _client.begin({"loops": "all", "settings": _for_program(settings)})
 
     def _uninstrument(self, **options: Any) -> None:
         """End the session."""

@@ -7,6 +7,7 @@ on only as long as somebody takes the records as they are.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from . import _events
@@ -14,6 +15,9 @@ from ._events import _logging
 from ._instrument.locks import Locks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from logging import LogRecord
+
     from ._recorder import Recorder
 
 __all__ = ("Profiling", "Records")
@@ -46,12 +50,18 @@ class Profiling:
         self._locks = Locks(recorder)
         self._keys: set[int] = set()
 
-    def begin(self, key: int) -> None:
-        """Let a session have more than spans."""
+    def begin(self, key: int, keeps: Callable[[LogRecord], bool] | None = None) -> None:
+        """Let a session have more than spans.
+
+        Args:
+            key: the session's.
+            keeps: says which log records it wants; by default those of INFO and above. Where
+                several sessions have a filter, the first one's counts.
+        """
         if not self._keys:
             self._recorder.nesting = True
             _events.activate(self._recorder)
-            _logging.install()
+            _logging.install(logging.INFO if keeps is None else logging.NOTSET, keeps)
             self._locks.install(id(self))
         self._keys.add(key)
 

@@ -15,9 +15,11 @@ import threading
 import time
 import weakref
 from concurrent.futures import Future, TimeoutError
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ._errors import InstrumentationError
+from ._filtering import keeper, log_keeper
 from ._ids import Ids
 from ._instrument.all_loops import AllLoops, exempt
 from ._instrument.loop import Loops, on_loop_thread
@@ -32,7 +34,7 @@ from .otel._bridge import Bridge
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from ._config import Settings
+    from ._config import FilterPair, Settings
 
 __all__ = (
     "GRACE_S",
@@ -297,6 +299,7 @@ def attach(
     *,
     ids: Ids | None = None,
     sample: Callable[[int, str], bool] | None = None,
+    filters: FilterPair | None = None,
     manual_clock: bool = False,
 ) -> Attachment:
     """Open a session: start what is needed and let it have all records from now on.
@@ -313,7 +316,7 @@ def attach(
                 "a session with the real clock is open, so this one cannot have a manual clock"
             )
         try:
-            sink = _sink(runtime, settings, exporters, info, ids, sample)
+            sink = _sink(runtime, settings, exporters, info, ids, sample, filters)
             sink.start()
         except BaseException:
             if not runtime.attachments:
@@ -326,7 +329,7 @@ def attach(
         runtime.attachments.append(attachment)
         runtime.note_destinations()
         if sink.takes_records:
-            runtime.profiling.begin(attachment.key)
+            runtime.profiling.begin(attachment.key, log_keeper(filters) if filters else None)
         return attachment
 
 
@@ -348,6 +351,7 @@ def _sink(
     info: SessionInfo,
     ids: Ids | None,
     sample: Callable[[int, str], bool] | None,
+    filters: FilterPair | None,
 ) -> Sink:
     recorder = runtime.recorder
     now_ns = recorder.now_ns()
@@ -357,8 +361,12 @@ def _sink(
         segment_spans=settings.segment_spans,
         await_min_ns=settings.await_min_ns,
         calls=settings.awaits == "all",
-        **({} if sample is None else {"sample": sample}),
+        limits=settings.limits,
     )
+    if sample is not None:
+        rules = replace(rules, sample=sample)
+    if filters is not None:
+        rules = replace(rules, keeps=keeper(filters))
     assembler = Assembler(
         Tables(recorder.resolve, recorder.cold.names.text),
         ids or runtime.ids,

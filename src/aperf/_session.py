@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Literal, Self
 
-    from ._config import Settings
+    from ._config import Filter, FilterPair, Settings
     from ._ids import Ids
     from ._runtime import Attachment
     from .model import Exporter, SessionInfo, Statistics, Summary
@@ -65,6 +65,7 @@ class Session:
         self._attachment: Attachment | None = None
         self._metrics: MetricsExporter | None = None
         self._signals: Any = None
+        self._filters: FilterPair | None = None
 
     def __repr__(self) -> str:
         state = "off" if not self.is_enabled else "ended" if self.is_closed else "open"
@@ -152,6 +153,9 @@ class Session:
         runtime = load_runtime()
         if runtime is None:
             return
+        from ._config import FilterPair
+
+        filters = self._filters = FilterPair(settings)
         try:
             exporters = default_exporters(settings) if self._exporters is None else self._exporters
             metrics = _metrics_among(exporters)
@@ -161,6 +165,7 @@ class Session:
                 _info(settings),
                 ids=self._ids,
                 sample=_sampler(settings, exporters),
+                filters=filters,
                 manual_clock=self._manual_clock,
             )
         except runtime.NoThread as error:
@@ -221,6 +226,21 @@ class Session:
             return None
         tell(*warnings)
         return settings
+
+    def set_filter(
+        self, *, logs: Filter | str | None = None, traces: Filter | str | None = None
+    ) -> None:
+        """Filter otherwise from now on; None leaves a filter as it is.
+
+        Args:
+            logs: of log records (see ``APERF_LOG``).
+            traces: of the program's own spans (see ``APERF_TRACE``).
+
+        Raises:
+            ConfigurationError: a directive is none; nothing has changed then.
+        """
+        if self._filters is not None:
+            self._filters.replace(logs=logs, traces=traces)
 
     # ---------------------------------------------------------------------------------------- loops
 
@@ -370,7 +390,7 @@ def _info(settings: Settings) -> SessionInfo:
         "telemetry.sdk.version": release,
         "process.pid": os.getpid(),
         "service.instance.id": str(uuid.uuid4()),
-        **dict(resource_attributes()),
+        **dict(resource_attributes(config_file=settings.config_file)),
         "service.name": settings.service_name,
     }
     return SessionInfo(
@@ -410,7 +430,7 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
             found.append(otherwise)
             otherwise = None
         if settings.otlp is not None:
-            otherwise = exporters.OtlpExporter.from_settings(settings.otlp)
+            otherwise = exporters.OtlpExporter.from_settings(settings.otlp, settings.limits)
         found.insert(0, DefaultExporter(otherwise))
     if settings.tracy_enabled:
         found.append(exporters.TracyExporter.from_settings(settings))

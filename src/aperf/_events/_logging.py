@@ -43,6 +43,8 @@ class MessageHandler(logging.Handler):
     def __init__(self, level: int | str = logging.NOTSET) -> None:
         super().__init__(level)
         self._busy = threading.local()
+        #: Says which records are shown; None for all.
+        self.keeps: Callable[[logging.LogRecord], bool] | None = None
 
     def createLock(self) -> None:
         """Have none: records of several threads may be written at once."""
@@ -71,7 +73,7 @@ class MessageHandler(logging.Handler):
     def _show(self, recording: Recording, record: logging.LogRecord) -> None:
         if getattr(record, FRAME_MARK, False) is True:
             recording.frame_mark(None)
-        else:
+        elif self.keeps is None or self.keeps(record):
             severity, color = _severity(record.levelno)
             recording.message(_text(record), severity, color)
 
@@ -109,7 +111,9 @@ _levels: list[int] = []
 _original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
 
 
-def install(level: int | str = logging.INFO) -> None:
+def install(
+    level: int | str = logging.INFO, keeps: Callable[[logging.LogRecord], bool] | None = None
+) -> None:
     """Show the records of all loggers as messages, while somebody takes these.
 
     Whether a logger lets a record through at all is up to its own level. Each call needs one of
@@ -117,6 +121,7 @@ def install(level: int | str = logging.INFO) -> None:
 
     Args:
         level: of records that are shown; frame marks are, whatever their level.
+        keeps: says which of these are shown; the latest one counts.
 
     Raises:
         ConfigurationError: there is no such level.
@@ -124,6 +129,7 @@ def install(level: int | str = logging.INFO) -> None:
     number = _number_of(level)
     with _lock:
         _levels.append(number)
+        _handler.keeps = keeps or _handler.keeps
         _handler.setLevel(min(_levels))
         if len(_levels) == 1:
             _listen()
@@ -135,6 +141,7 @@ def uninstall() -> None:
         if _levels:
             _levels.remove(max(_levels))
             if not _levels:
+                _handler.keeps = None
                 _leave()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from aperf._config import LimitSettings
 
 from ._bits import Context, Row
 from ._traces import OpenSpan, Outer, TaskState, Trace, link_to
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
     from aperf._ids import Ids
     from aperf.model import TimeAnchor
+
+    from ._places import Place
 
 __all__ = ("Family", "Rules")
 
@@ -30,6 +34,9 @@ class Rules:
         await_min_ns: shorter awaits count, but are no spans.
         calls: whether awaited coroutines are spans of their own (`awaits="all"`).
         sample: decides about a new trace by its id and the name of its first span.
+        keeps: decides about a user span by its place and name: one that is not kept is left out,
+            and what is in it belongs to the span around it.
+        limits: how many attributes and events a span may have, and how long texts may be.
     """
 
     task_parent: Literal["child", "link", "root"] | None = None
@@ -38,6 +45,8 @@ class Rules:
     await_min_ns: int = 0
     calls: bool = True
     sample: Callable[[int, str], bool] = lambda trace_id, name: True
+    keeps: Callable[[Place | None, str], bool] = lambda place, name: True
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
 
 class Family:

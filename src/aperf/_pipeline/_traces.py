@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ("Live", "Notes", "OpenSpan", "Outer", "TaskState", "Trace", "link_to")
 
-#: Attributes and events beyond these are dropped: OpenTelemetry's default limits.
-MAX_ATTRIBUTES: Final = 128
-MAX_EVENTS: Final = 128
-
 
 class Trace:
     """One trace.
@@ -100,11 +96,11 @@ class Notes:
         #: of the last event, which may still get more
         self.event_attributes: dict[str, AttributeValue] = {}
 
-    def event(self, name: str, time_ns: int) -> None:
-        """Begin an event."""
+    def event(self, name: str, time_ns: int, most: int) -> None:
+        """Begin an event, if there are fewer than `most`."""
         self.settle()
         self.event_attributes = {}
-        if len(self.events) < MAX_EVENTS:
+        if len(self.events) < most:
             self.events.append(Event(name, time_ns))
 
     def settle(self) -> None:
@@ -115,11 +111,17 @@ class Notes:
             self.event_attributes = {}
 
     def attribute(
-        self, key: str, value: AttributeValue, *, item: bool = False, of_event: bool = False
+        self,
+        key: str,
+        value: AttributeValue,
+        most: int,
+        *,
+        item: bool = False,
+        of_event: bool = False,
     ) -> None:
-        """Set an attribute, or add to a sequence."""
+        """Set an attribute, or add to a sequence; there may be `most` of them."""
         target = self.event_attributes if of_event else self.attributes
-        if key not in target and len(target) >= MAX_ATTRIBUTES:
+        if key not in target and len(target) >= most:
             return
         if item:
             before = target.get(key, ())
@@ -130,13 +132,15 @@ class Notes:
 class OpenSpan(Notes):
     """A user span that has begun, known by its owner and number.
 
-    `around` is the id of the span of OpenTelemetry that was current when it began, 0 for none.
+    `around` is the id of the span of OpenTelemetry that was current when it began, 0 for none. One
+    that is not kept (`Rules.keeps`) has the id of its parent.
     """
 
     __slots__ = (
         "around",
         "closed",
         "flags",
+        "is_kept",
         "key",
         "owner",
         "parent",
@@ -157,7 +161,7 @@ class OpenSpan(Notes):
         self.template = template
         self.start_ns = t_ns
         self.thread = self.around = self.flags = 0
-        self.closed = False
+        self.closed, self.is_kept = False, True
 
 
 class TaskState(Notes):

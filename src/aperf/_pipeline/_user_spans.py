@@ -75,7 +75,11 @@ class UserSpans:
         else:
             name = self._tables.templates[template].name
             trace, parent_span = self._family.new_trace(a, b, name, t_ns), 0
+        name = self._tables.templates[template].name
+        is_kept = self._family.rules.keeps(self._tables.place(site), name)
+        number = number if is_kept else parent_span
         span = OpenSpan(trace, (a, b), number, parent_span, template, t_ns)
+        span.is_kept = is_kept
         span.thread = ring + 1
         span.around = current.span if current is not None else 0
         span.flags = outer.row_flags if outer is not None else 0
@@ -104,6 +108,8 @@ class UserSpans:
 
     def _finish(self, span: OpenSpan, t_ns: int, flags: int) -> None:
         span.closed = True
+        if not span.is_kept:
+            return
         task = span.owner if span.owner in self._live else 0
         detail = self._rows.detail(span, [])
         self._rows.add(
@@ -118,7 +124,8 @@ class UserSpans:
         """EVENT: something happened in a span, or in a task (number 0)."""
         notes = self._notes(a, b)
         if notes is not None:
-            notes.event(self._tables.name(ref), t_ns + notes.trace.offset_ns)
+            most = self._family.rules.limits.events
+            notes.event(self._tables.name(ref), t_ns + notes.trace.offset_ns, most)
 
     def attribute(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
@@ -129,7 +136,9 @@ class UserSpans:
             kind, of_event = flags & _TYPE, bool(flags & Value.OF_EVENT)
             value = self._value(kind, payload) if kind else ()  # a bare ITEM begins a sequence
             item = bool(kind and flags & Value.ITEM)
-            notes.attribute(self._tables.name(ref), value, item=item, of_event=of_event)
+            limits = self._family.rules.limits
+            most = limits.event_attributes if of_event else limits.attributes
+            notes.attribute(self._tables.name(ref), value, most, item=item, of_event=of_event)
 
     def _notes(self, owner: int, seq: int) -> Notes | None:
         return self._open.get((owner, seq)) if seq else self._live.get(owner)
@@ -143,7 +152,8 @@ class UserSpans:
             return float(struct.unpack_from("<d", payload)[0])
         if kind == Value.SITE:
             return self._tables.stacktrace(int.from_bytes(payload[:8], "little"))
-        return payload.rstrip(b"\0").decode("utf-8", "replace")
+        text = payload.rstrip(b"\0").decode("utf-8", "replace")
+        return text[: self._family.rules.limits.attribute_length]
 
     def abandon(self, task: TaskState, t_ns: int) -> None:
         """Close what a task left open when it ended."""

@@ -12,10 +12,10 @@ from aperf.model import WIDTH, Column, ExporterStatistics, Flag
 if TYPE_CHECKING:
     from aperf.model import SpanBatch
 
-__all__ = ("Portion", "SpanQueue", "count_sampled")
+__all__ = ("PORTION_ROWS", "Portion", "SpanQueue", "count_sampled")
 
 #: Rows handed to a sender at once: as many as one request may hold.
-_PORTION_ROWS: Final = 4096
+PORTION_ROWS: Final = 4096
 
 # Rough sizes of what stands beside the rows: looking at each of them would cost more than it tells.
 _BYTES_PER_TEXT: Final = 128
@@ -58,7 +58,8 @@ class SpanQueue:
     Every portion that was handed out has to come back through `done`.
     """
 
-    def __init__(self, max_spans: int, max_bytes: int) -> None:
+    def __init__(self, max_spans: int, max_bytes: int, portion_rows: int = PORTION_ROWS) -> None:
+        self._portion_rows = min(portion_rows, PORTION_ROWS)
         self._changed = threading.Condition(threading.Lock())
         self._room = max_spans
         self._room_bytes = max_bytes
@@ -107,7 +108,7 @@ class SpanQueue:
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
             if not self._waiting:
                 return None
-            portion, rest = self._waiting.popleft().split(_PORTION_ROWS)
+            portion, rest = self._waiting.popleft().split(self._portion_rows)
             if rest.rows:
                 self._waiting.appendleft(rest)
             self._under_way[id(portion)] = portion, 0

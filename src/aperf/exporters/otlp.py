@@ -8,11 +8,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
-from aperf._config import OtlpSettings
+from aperf._config import LimitSettings, OtlpSettings
 from aperf._errors import ConfigurationError
 from aperf.model import ExporterStatistics, ExportResult
 
-from ._otlp_queue import SpanQueue, count_sampled
+from ._otlp_queue import PORTION_ROWS, SpanQueue, count_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +56,7 @@ class _Delivery:
         settings: OtlpSettings,
         session: SessionInfo,
         queue_spans: int,
+        batch_spans: int,
         token_provider: TokenProvider | None,
     ) -> None:
         # gRPC and OpenTelemetry's API take 100 ms to import: not before they are needed, and not
@@ -67,7 +68,7 @@ class _Delivery:
         from ._otlp_token import Authorization
 
         endpoint = public_endpoint(settings.endpoint)
-        self.queue = SpanQueue(queue_spans, _QUEUE_BYTES)
+        self.queue = SpanQueue(queue_spans, _QUEUE_BYTES, batch_spans)
         self.client: Client = connect(settings, f"aperf/{session.version}")
         sender = Sender(
             self.queue,
@@ -118,6 +119,7 @@ class OtlpExporter:
         timeout_s: for one request, retries included.
         queue_spans: how many spans may wait; more are dropped and counted. One takes about 150
             bytes.
+        batch_spans: how many spans a request may hold, 4096 at most.
 
     Raises:
         ConfigurationError: an argument is not accepted.
@@ -139,6 +141,7 @@ class OtlpExporter:
         compression: Literal["none", "gzip"] = "none",
         timeout_s: float = 10.0,
         queue_spans: int = 1 << 18,
+        batch_spans: int = PORTION_ROWS,
     ) -> None:
         if protocol not in _ENDPOINTS:
             raise ConfigurationError(f"protocol is {protocol!r}; grpc or http/protobuf is accepted")
@@ -152,6 +155,9 @@ class OtlpExporter:
             raise ConfigurationError(f"timeout_s is {timeout_s}; more than 0 is accepted")
         if queue_spans < 1:
             raise ConfigurationError(f"queue_spans is {queue_spans}; 1 or more is accepted")
+        if not 1 <= batch_spans <= PORTION_ROWS:
+            accepted = f"1 to {PORTION_ROWS} is accepted"
+            raise ConfigurationError(f"batch_spans is {batch_spans}; {accepted}")
         if token_provider is not None and not _is_provider(token_provider):
             # It may be a token, so it is not shown.
             message = "token_provider is not accepted; use a function that returns the token"
@@ -168,14 +174,18 @@ class OtlpExporter:
             timeout_s=timeout_s,
         )
         self._queue_spans = queue_spans
+        self._batch_spans = batch_spans
         self._token_provider = token_provider
         self._delivery: _Delivery | None = None
         self._outside = ExporterStatistics()  # the counters while there is no delivery
         self._dropped_at_flush = 0
 
     @classmethod
-    def from_settings(cls, settings: OtlpSettings) -> OtlpExporter:
+    def from_settings(
+        cls, settings: OtlpSettings, limits: LimitSettings | None = None
+    ) -> OtlpExporter:
         """Return an exporter as the environment or the caller configured it."""
+        limits = limits or LimitSettings()
         return cls(
             settings.endpoint,
             protocol=settings.protocol,
@@ -186,6 +196,8 @@ class OtlpExporter:
             client_certificate=settings.client_certificate,
             compression=settings.compression,
             timeout_s=settings.timeout_s,
+            queue_spans=limits.queue_spans,
+            batch_spans=min(limits.batch_spans, PORTION_ROWS),
         )
 
     def __repr__(self) -> str:
@@ -202,7 +214,9 @@ class OtlpExporter:
         log = logging.getLogger("aperf")
         if not log.handlers:  # else a warning would go to stderr where logging is not configured
             log.addHandler(logging.NullHandler())
-        self._delivery = _Delivery(self._settings, session, self._queue_spans, self._token_provider)
+        self._delivery = _Delivery(
+            self._settings, session, self._queue_spans, self._batch_spans, self._token_provider
+        )
         self._dropped_at_flush = 0
 
     def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
