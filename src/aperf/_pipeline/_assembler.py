@@ -43,7 +43,7 @@ _WAIT_CANCELLED: Final = Step.WAIT_CANCELLED
 _CANCELLED: Final = Step.WAIT_CANCELLED | Step.CANCELLED
 _DONE: Final = Step.DONE
 _FIRST: Final = Step.FIRST
-_STEP: Final = int(Kind.STEP)
+_STEP, _CHAIN = int(Kind.STEP), int(Kind.CHAIN)
 
 
 class Assembler:
@@ -135,6 +135,9 @@ class Assembler:
             t_ns, kind, slots, flags, ref, one, two, three, four = unpack(data, offset)
             if kind == _STEP:
                 step(ring, t_ns, flags, ref, one, two, three, four)
+                offset += SLOT
+                continue
+            if kind == _CHAIN:  # for those who take records: there is one for each suspension
                 offset += SLOT
                 continue
             following = offset + slots * SLOT

@@ -40,8 +40,10 @@ __all__ = ("Mapper", "MapperFactory", "Viewer")
 
 _log = logging.getLogger("aperf")
 
-#: How long is drawn at a stretch, and how long the pause is then.
+#: How long is drawn at a stretch, and how long the pause is then. Where the pause takes longer, on
+#: a busy machine, the next slice takes as long: else a viewer would never catch up there.
 _SLICE_NS: Final = 100_000
+_LONGEST_SLICE_NS: Final = 1_000_000
 _PAUSE_S: Final = 100e-6
 #: Slots between two looks at the clock.
 _PIECE: Final = 32
@@ -112,6 +114,7 @@ class Viewer:
         self._wake = anyio.Event()
         self._read_on = anyio.Event()
         self._next_tick_s = 0.0
+        self._slice_ns = _SLICE_NS
         self._is_urgent = False
         self._deadline_s: float | None = None
         self._has_ended = False
@@ -222,7 +225,7 @@ class Viewer:
             return False
         if self._mapper is None:
             self._mapper = self._draw(self._stream, tables, self._reader.baseline)
-        end_ns = time.monotonic_ns() + _SLICE_NS
+        end_ns = time.monotonic_ns() + self._slice_ns
         for ring, data in self._records:
             self._mapper.feed(ring, data)
             if time.monotonic_ns() > end_ns:
@@ -262,7 +265,10 @@ class Viewer:
     async def _breathe(self) -> None:
         """Between two slices: let others run, unless somebody waits or records would be lost."""
         if not self._is_urgent and not self._history.is_pressed:
+            begin_ns = time.monotonic_ns()
             _sleep(_PAUSE_S)
+            paused_ns = time.monotonic_ns() - begin_ns
+            self._slice_ns = min(max(_SLICE_NS, paused_ns), _LONGEST_SLICE_NS)
         await anyio.lowlevel.checkpoint()
 
     async def _rest(self, seconds: float) -> None:
