@@ -179,7 +179,34 @@ def test_an_inner_interceptor_that_fails(lazy_loop_factory: LoopFactory) -> None
     assert code(telemetry) is None
     assert {"builtins.LookupError": 1} == telemetry.ended("client", "error.type")
     span = telemetry.the_span(SpanKind.CLIENT)
-    assert (StatusCode.ERROR, "no such thing") == (span.status.status_code, span.status.description)
+    assert (StatusCode.ERROR, "LookupError: no such thing") == (
+        span.status.status_code,
+        span.status.description,
+    )
+
+
+def test_an_exception_that_cannot_be_shown(lazy_loop_factory: LoopFactory) -> None:
+    """The span ends although the exception will not say what it is."""
+    telemetry = Telemetry()
+
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    class Broken(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+        async def intercept_unary_unary(
+            self, continuation: Any, client_call_details: Any, request: Any
+        ) -> Any:
+            raise Silent
+
+    async def main() -> None:
+        interceptors = [*client_interceptors(**telemetry.providers), Broken()]
+        async with serving({}, client=interceptors) as channel:
+            with pytest.raises(Silent):
+                await stub(channel, "unary_unary")(b"")
+
+    run(lazy_loop_factory, main())
+    assert "Silent" == telemetry.the_span(SpanKind.CLIENT).status.description
 
 
 def test_a_call_that_nobody_waits_for(lazy_loop_factory: LoopFactory) -> None:

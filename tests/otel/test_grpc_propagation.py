@@ -277,6 +277,29 @@ def test_headers_that_grpc_would_refuse(monkeypatch: pytest.MonkeyPatch) -> None
     assert not {"white space", "value"} & set(seen)
 
 
+def test_faulty_propagators(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A propagator that fails is logged; calls go on, without a context."""
+    telemetry = Telemetry()
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("cannot propagate")
+
+    async def main() -> None:
+        async with serving(
+            {"unary_unary": handler("unary_unary", echo)},
+            server=server_interceptors(**telemetry.providers),
+            client=client_interceptors(**telemetry.providers),
+        ) as channel:
+            assert (b"x",) == (await call(channel, "unary_unary", "x")).responses
+
+    monkeypatch.setattr(propagate, "inject", fails)
+    monkeypatch.setattr(propagate, "extract", fails)
+    run(asyncio.new_event_loop, main())
+    assert 2 == len([record for record in caplog.records if record.name == "aperf"])
+
+
 @pytest.mark.parametrize("interceptors", [client_interceptors, server_interceptors])
 def test_bad_arguments(interceptors: Any) -> None:
     """What cannot be meant is refused, with what is accepted."""

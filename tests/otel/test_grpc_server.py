@@ -122,6 +122,18 @@ def test_exception(lazy_loop_factory: LoopFactory) -> None:
     assert ["exception"] == events(telemetry)
 
 
+def test_long_details(lazy_loop_factory: LoopFactory) -> None:
+    """The client gets all of the details, the span gets the first of them."""
+
+    async def aborts(request: bytes, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.INTERNAL, "w" * 5000)
+        return request
+
+    ended, telemetry = serve_once(lazy_loop_factory, "unary_unary", aborts)
+    assert "w" * 5000 == ended.details
+    assert "w" * 1024 == telemetry.the_span(SpanKind.SERVER).status.description
+
+
 @pytest.mark.parametrize("converter", ["request_deserializer", "response_serializer"])
 def test_messages_that_cannot_be_converted(lazy_loop_factory: LoopFactory, converter: str) -> None:
     """What fails before and behind the handler is seen, too."""

@@ -11,6 +11,7 @@ collector. The context of that task is left as it is; what belongs to the call i
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,8 @@ __all__ = (
     "UnaryStreamInterceptor",
     "UnaryUnaryInterceptor",
 )
+
+_log = logging.getLogger("aperf")
 
 # What HTTP/2 metadata may hold; gRPC refuses a call with anything else in it.
 _EOF: Final = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not know it
@@ -114,7 +117,7 @@ async def _intercept(
     streams_requests: bool = False,
     responses: type[_StreamingCall] | None = None,
 ) -> Any:
-    rpc = side.begin(details.method, contexts.get_current())
+    rpc = side.begin(details.method, contexts.get_current)
     if rpc is None:
         return await continuation(details, request)
     rpc.enter()
@@ -138,7 +141,10 @@ async def _intercept(
 def _with_context(details: Any, rpc: Rpc) -> Any:
     """Return the details of a call with the context in its metadata, which are not the caller's."""
     carrier: dict[str, str] = {}
-    propagate.inject(carrier, rpc.context)
+    try:
+        propagate.inject(carrier, rpc.context)
+    except Exception:  # of a propagator of the program's: the call goes out without a context
+        _log.warning("cannot send the context of a call", exc_info=True)
     if not carrier:
         return details
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
@@ -163,7 +169,7 @@ def _fail(rpc: Rpc, error: BaseException) -> None:
     elif isinstance(error, grpc.aio.AioRpcError):
         rpc.finish(error.code(), error.details())
     else:
-        rpc.finish(None, str(error), error)
+        rpc.finish(None, error=error)
 
 
 def _finish(rpc: Rpc, side: Side, call: Any) -> None:

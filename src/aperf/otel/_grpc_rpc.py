@@ -36,6 +36,7 @@ __all__ = ("Rpc", "Side", "make_side")
 
 _log = logging.getLogger("aperf")
 _SCOPE: Final = "aperf.grpc"
+_MOST_WORDS: Final = 1024  # details may be a whole page, and travel in the trailing metadata anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,21 +65,21 @@ class Side:
     include: Callable[[str], bool] | None
     trace_id_key: str | None
 
-    def begin(self, method: str | bytes, context: Context) -> Rpc | None:
+    def begin(self, method: str | bytes, parent: Callable[[], Context]) -> Rpc | None:
         """Begin to observe a call, unless nobody wants to.
 
         Args:
             method: with its leading slash, as gRPC gives it.
-            context: holds the parent.
+            parent: returns the context with the parent of the span.
         """
-        if contexts.get_value(contexts._SUPPRESS_INSTRUMENTATION_KEY, context):
+        if contexts.get_value(contexts._SUPPRESS_INSTRUMENTATION_KEY):
             return None
         name = (method.decode() if isinstance(method, bytes) else method).removeprefix("/")
         try:
             if self.include is not None and not self.include(name):
                 return None
-            return Rpc(self, name, context)
-        except Exception:  # of the predicate, a sampler or a span processor: not the caller's fault
+            return Rpc(self, name, parent())
+        except Exception:  # of a predicate, propagator, sampler or processor: not the call's fault
             _log.warning("cannot observe a call of %s", name, exc_info=True)
             return None
 
@@ -132,6 +133,7 @@ class Rpc:
         span: of the call.
         context: what is current inside the call.
         recording: somebody keeps the span, so events are worth their while.
+        streams_responses: there may be any number of them, so that their end is worth an event.
     """
 
     __slots__ = (
@@ -221,7 +223,7 @@ class Rpc:
 
         Args:
             code: how it ended; None: by an exception, before there was a status.
-            description: what the status says beside the code.
+            description: what the status says beside the code; None: what `error` says.
             error: the reason, if it was an exception.
         """
         if self._finished:
@@ -242,13 +244,19 @@ class Rpc:
         if self._entered:
             side.active.add(-1, self._attributes)
         side.duration.record(elapsed_ns / side.unit_ns, self._attributes | ended)
-        if self.recording:
-            self.span.set_attributes(ended)
-            if error is not None and "error.type" in ended:
-                self.span.record_exception(error)
-            if "error.type" in ended:
-                self.span.set_status(Status(StatusCode.ERROR, description or None))
-        self.span.end()
+        try:
+            if self.recording:
+                self.span.set_attributes(ended)
+                if "error.type" in ended:
+                    self._set_error(description or _words(error), error)
+        finally:
+            self.span.end()
+
+    def _set_error(self, description: str | None, error: BaseException | None) -> None:
+        cut = description and description[:_MOST_WORDS]
+        self.span.set_status(Status(StatusCode.ERROR, cut))
+        if error is not None:
+            self.span.record_exception(error)
 
     def _ended(
         self, code: grpc.StatusCode | None, error: BaseException | None
@@ -259,3 +267,12 @@ class Rpc:
         if code in (SERVER_ERRORS if self._side.name == "server" else CLIENT_ERRORS):
             ended["error.type"] = code.name
         return ended
+
+
+def _words(error: BaseException | None) -> str | None:
+    if error is None:
+        return None
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # an exception that cannot be shown
+        return type(error).__name__

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -63,7 +64,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] #
 
     def _begin(self, details: grpc.HandlerCallDetails) -> ServerCall | None:
         task = asyncio.current_task()
-        rpc = None if task is None else self._side.begin(details.method, _sent_context(details))
+        rpc = self._side.begin(details.method, partial(_sent_context, details))
         if task is None or rpc is None:
             return None
         call = ServerCall(rpc, self._side.trace_id_key)
@@ -139,8 +140,6 @@ class ServerCall:
         if isinstance(failure, grpc.aio.AbortError | asyncio.CancelledError | GeneratorExit):
             failure = None
         details = self._context.details() if hasattr(self._context, "details") else ""
-        if failure is not None and not details:
-            details = f"{type(failure).__name__}: {failure}"
         self._context = self.failure = None  # the traceback holds the handler's frames
         self.rpc.finish(code, details, failure)
 
