@@ -24,7 +24,7 @@ from ._ids import Ids
 from ._instrument.all_loops import AllLoops, exempt
 from ._instrument.loop import Loops, on_loop_thread
 from ._instrument.monitoring import EveryAwait
-from ._pipeline import Assembler, Pipeline, Rules, Sink, Tables
+from ._pipeline import Assembler, Limits, Pipeline, Rules, Sink, Tables
 from ._profiling import Profiling, Records
 from ._recorder import SLOT, Cold, Recorder
 from ._spans import SPAN_VAR, activate, deactivate, open_span
@@ -361,7 +361,12 @@ def _sink(
         segment_spans=settings.segment_spans,
         await_min_ns=settings.await_min_ns,
         calls=settings.awaits == "all",
-        limits=settings.limits,
+        limits=Limits(
+            settings.limits.attributes,
+            settings.limits.attribute_length,
+            settings.limits.events,
+            settings.limits.event_attributes,
+        ),
     )
     if sample is not None:
         rules = replace(rules, sample=sample)

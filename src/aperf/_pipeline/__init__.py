@@ -1,7 +1,7 @@
 """From records to spans and statistics, and on to the exporters."""
 
 from ._assembler import Assembler
-from ._family import Rules
+from ._family import Limits, Rules
 from ._meter import StepMeter
 from ._pipeline import Pipeline
 from ._places import Place, place_of
@@ -11,6 +11,7 @@ from ._waits import Wait, classify_wait
 
 __all__ = (
     "Assembler",
+    "Limits",
     "Pipeline",
     "Place",
     "Rules",

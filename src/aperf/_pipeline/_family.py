@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
-
-from aperf._config import LimitSettings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ._bits import Context, Row
 from ._traces import OpenSpan, Outer, TaskState, Trace, link_to
@@ -19,7 +17,19 @@ if TYPE_CHECKING:
 
     from ._places import Place
 
-__all__ = ("Family", "Rules")
+__all__ = ("Family", "Limits", "Rules")
+
+
+class Limits(NamedTuple):
+    """How much a span may have; the defaults are OpenTelemetry's."""
+
+    attributes: int = 128
+    attribute_length: int | None = None  #: of a text; None for no limit
+    events: int = 128
+    event_attributes: int = 128
+
+
+USUAL: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +56,7 @@ class Rules:
     calls: bool = True
     sample: Callable[[int, str], bool] = lambda trace_id, name: True
     keeps: Callable[[Place | None, str], bool] = lambda place, name: True
-    limits: LimitSettings = field(default_factory=LimitSettings)
+    limits: Limits = USUAL
 
 
 class Family:
