@@ -350,6 +350,26 @@ def test_refused_calls() -> None:
     assert 0 == telemetry.in_flight("server")
 
 
+def test_a_client_that_says_nothing(lazy_loop_factory: LoopFactory) -> None:
+    """A call whose only request never comes is given up, not refused."""
+    telemetry = Telemetry()
+
+    async def echo(request: bytes, context: Any) -> bytes:
+        return request
+
+    async def main() -> None:
+        interceptors = server_interceptors(**telemetry.providers)
+        handlers = {"unary_unary": handler("unary_unary", echo)}
+        async with serving(handlers, server=interceptors) as channel:
+            silent: Any = channel.stream_unary(method("unary_unary"), None, None)
+            ongoing = silent(iter(()))
+            await telemetry.until(spans=1)
+            ongoing.cancel()
+
+    run(lazy_loop_factory, main())
+    assert 1 == code(telemetry)
+
+
 def test_a_server_that_stops() -> None:
     """Calls that a stopping server cuts off have ended, too."""
     telemetry = Telemetry()

@@ -60,7 +60,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] #
         if handler is None:
             call.has_no_handler(handler_call_details.method)
             return None
-        return watched_handler(handler, call)
+        return WatchedHandler(_watched_handler(handler, call), call)
 
     def _begin(self, details: grpc.HandlerCallDetails) -> ServerCall | None:
         task = asyncio.current_task()
@@ -89,13 +89,15 @@ class ServerCall:
     Attributes:
         rpc: what is told about it.
         failure: the exception that will end it, as far as one knows.
+        dispatched: somebody has looked at the handler, so there were not too many calls at a time.
     """
 
-    __slots__ = ("_context", "_trace_id_key", "_unknown", "failure", "rpc")
+    __slots__ = ("_context", "_trace_id_key", "_unknown", "dispatched", "failure", "rpc")
 
     def __init__(self, rpc: Rpc, trace_id_key: str | None) -> None:
         self.rpc = rpc
         self.failure: BaseException | None = None
+        self.dispatched = False
         self._context: Any = None
         self._unknown = False
         self._trace_id_key = trace_id_key
@@ -154,7 +156,9 @@ class ServerCall:
         if self.failure is not None and code is grpc.StatusCode.OK:
             return grpc.StatusCode.UNKNOWN
         if self._context is None and self.failure is None:
-            return grpc.StatusCode.RESOURCE_EXHAUSTED  # gRPC has refused it: too many at a time
+            # Either the client went away before it had said what it wants, or it was refused.
+            dispatched = self.dispatched
+            return grpc.StatusCode.CANCELLED if dispatched else grpc.StatusCode.RESOURCE_EXHAUSTED
         return code
 
     def _cancelled(self, task: asyncio.Task[Any]) -> bool:
@@ -172,6 +176,18 @@ class ServerCall:
         return code or grpc.StatusCode.OK
 
 
+class WatchedHandler(grpc.RpcMethodHandler):  # type: ignore[type-arg] # generic in the stubs alone
+    """A handler that tells when somebody looks at it, which gRPC does once it takes the call on."""
+
+    def __init__(self, handler: Any, call: ServerCall) -> None:
+        self._handler = handler
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        self._call.dispatched = True
+        return getattr(self._handler, name)
+
+
 #: gRPC's own makers of handlers, by whether requests and responses are streams.
 _KINDS: Final[dict[tuple[bool, bool], tuple[str, Callable[..., Any]]]] = {
     (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
@@ -181,7 +197,7 @@ _KINDS: Final[dict[tuple[bool, bool], tuple[str, Callable[..., Any]]]] = {
 }
 
 
-def watched_handler(handler: Any, call: ServerCall) -> Any:
+def _watched_handler(handler: Any, call: ServerCall) -> Any:
     """Return a handler of the same kind that tells of what happens in it."""
     requests, responses = bool(handler.request_streaming), bool(handler.response_streaming)
     name, make = _KINDS[requests, responses]
