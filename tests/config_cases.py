@@ -64,7 +64,10 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "APERF_PURE_PYTHON": (YES_AND_NO, NEITHER),
     "TRACY_ENABLED": (YES_AND_NO, NEITHER),
     "TRACY_PORT": ([("1", 1), ("65535", 65535)], ["0", "65536", "tracy"]),
-    "TRACY_BIND": ([("0.0.0.0", "0.0.0.0"), ("::1", "::1")], []),
+    "TRACY_BIND": (
+        [("0.0.0.0", "0.0.0.0"), ("::1", "::1"), ("localhost", "localhost")],
+        ["nowhere", "127.0.0.1:8086", "256.0.0.1"],
+    ),
     "APERF_TRACY_ANNOUNCE": (
         [("loopback", "loopback"), ("network", "network"), ("none", "none")],
         ["true", "lan"],

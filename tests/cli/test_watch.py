@@ -10,6 +10,7 @@ import pytest
 import aperf
 from aperf._cli._watch import Watch
 from aperf._config import OtlpSettings, Settings
+from aperf.exporters import TracyExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,9 +113,27 @@ def test_terminated_during_delivery(session: FakeSession, monkeypatch: pytest.Mo
     assert 1 == session.ended
 
 
-def test_viewers_address_is_told(session: FakeSession, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("settings", "address", "expected"),
+    [
+        (
+            Settings(enabled=True, tracy_enabled=True),
+            "127.0.0.1:8087",
+            "aperf: a Tracy viewer can connect to 127.0.0.1:8087\n",
+        ),
+        (Settings(enabled=True, tracy_enabled=True), None, ""),  # it could not listen
+        (Settings(enabled=True), "127.0.0.1:8087", ""),
+    ],
+)
+def test_viewers_address_is_told(
+    session: FakeSession,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    address: str | None,
+    expected: str,
+) -> None:
     """Whoever wants to look is told where: the port may not be the one that was asked for."""
-    with Watch(Settings(enabled=True, tracy_enabled=True, tracy_port=9000)):
-        assert "aperf: a Tracy viewer can connect to 127.0.0.1:9000\n" == capsys.readouterr().err
-    with Watch(Settings(enabled=True)):
-        assert "" == capsys.readouterr().err
+    monkeypatch.setattr(TracyExporter, "address", address)
+    with Watch(settings):
+        assert expected == capsys.readouterr().err

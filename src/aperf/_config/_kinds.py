@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = (
+    "ADDRESS",
     "AWAITS",
     "BOOLEAN",
     "ENDPOINT",
@@ -128,6 +129,14 @@ def _unquote(text: str) -> str:
     return unquote(text, errors="strict")
 
 
+def _address(text: str) -> str:
+    import ipaddress  # rarely needed
+
+    if text != "localhost":
+        ipaddress.ip_address(text)
+    return text
+
+
 def _awaits(text: str) -> str:
     if text.lower() == "all" and sys.version_info < (3, 12):
         raise ValueError(text)  # it takes sys.monitoring
@@ -232,6 +241,7 @@ TEXT = Kind("a text", str)
 BOOLEAN = Kind(BOOLEANS_TEXT, lambda text: BOOLEANS[text.lower()])
 #: The specification knows two words, and the SDK in the same process reads no others.
 OTEL_BOOLEAN = Kind("true or false", lambda text: {"true": True, "false": False}[text.lower()])
+ADDRESS = Kind("an IP address such as 127.0.0.1, 0.0.0.0 or ::1, or localhost", _address)
 AWAITS = Kind("suspended or all (all needs Python 3.12)", _awaits)
 ENDPOINT = Kind("http://HOST:PORT or https://HOST:PORT", _endpoint)
 URL = Kind(ENDPOINT.accepts, _url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ._kinds import (
+    ADDRESS,
     AWAITS,
     BOOLEAN,
     ENDPOINT,
@@ -214,7 +215,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "TRACY_BIND",
         "tracy_bind",
-        TEXT,
+        ADDRESS,
         "127.0.0.1",
         "Address for the Tracy profiler; there is no authentication.",
     ),

@@ -96,11 +96,14 @@ class TracyExporter:
         )
 
     def __repr__(self) -> str:
-        return f"<TracyExporter {self.address}>"
+        return f"<TracyExporter {self._where()}>"
 
     @property
-    def address(self) -> str:
-        """Where viewers connect to, as they are told it: address and port."""
+    def address(self) -> str | None:
+        """Where viewers connect to, address and port; None while it does not listen."""
+        return self._where() if self._is_open else None
+
+    def _where(self) -> str:
         host = f"[{self._bind}]" if ":" in self._bind else self._bind
         return f"{host}:{self.port}"
 
@@ -146,8 +149,8 @@ class TracyExporter:
         _log.info("aperf: Tracy viewers can connect to %s, port %d", address, service.port)
         if not address.is_loopback:
             tell(
-                f"Tracy viewers can connect to {address}, port {service.port}, from other machines "
-                "too: there is no authentication (TRACY_BIND)"
+                f"TRACY_BIND is {self._bind}: viewers on other machines can connect to port "
+                f"{service.port}, and there is no authentication"
             )
 
     def _mapper(self) -> MapperFactory:

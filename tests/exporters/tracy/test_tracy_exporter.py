@@ -133,7 +133,10 @@ def test_other_machines_are_warned_of(capsys: pytest.CaptureFixture[str]) -> Non
     assert "" == capsys.readouterr().err
     with exporting(Exporter(port=0, bind="0.0.0.0", announce="none")) as exporter:
         [line] = capsys.readouterr().err.splitlines()
-    assert f"0.0.0.0, port {exporter.port}" in line
+    assert (
+        f"TRACY_BIND is 0.0.0.0: viewers on other machines can connect to port {exporter.port}"
+        in line
+    )
     assert "no authentication" in line
 
 
