@@ -47,6 +47,7 @@ OFFERED: Final = {
         "track_allocations",
         "uninstrument_loop",
     ],
+    "aperf.grpc": ["client_interceptors", "server_interceptors"],
     "aperf.locks": ["ThreadLock", "ThreadRLock", "WatchedLock", "watch"],
     "aperf.exporters": [
         "Exporter",

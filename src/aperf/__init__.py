@@ -91,7 +91,7 @@ _HOME = {
     "task_factory": "_factory",
     "uninstrument_loop": "_client",
 }
-_MODULES = ("exporters", "locks", "testing")
+_MODULES = ("exporters", "grpc", "locks", "testing")
 
 
 def __getattr__(name: str) -> object:
