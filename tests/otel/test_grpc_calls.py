@@ -116,8 +116,15 @@ def test_deadline(loop_factory: LoopFactory, arity: str) -> None:
 
     run(loop_factory, main())
     late = expected(grpc.StatusCode.DEADLINE_EXCEEDED, None)
-    assert [late, late] == [told(span) for span in telemetry.spans()]
-    assert {4: 1} == telemetry.ended("server") == telemetry.ended("client")
+    spans = {span.kind.name: told(span) for span in telemetry.spans()}
+    assert late == spans["CLIENT"]
+    assert {4: 1} == telemetry.ended("client")
+    # The client's deadline may pass a moment earlier; then the server sees that the client is gone.
+    gone = grpc.StatusCode.CANCELLED.value[0]
+    assert (spans["SERVER"], telemetry.ended("server")) in (
+        (late, {4: 1}),
+        ((gone, None, False), {gone: 1}),
+    )
     assert (0, 0) == (telemetry.in_flight("server"), telemetry.in_flight("client"))
 
 
