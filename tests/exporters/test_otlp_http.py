@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
+import threading
 import time
 from email.utils import formatdate
 from itertools import pairwise
@@ -14,6 +16,7 @@ from google.rpc.status_pb2 import Status
 
 from aperf._config import OtlpSettings
 from aperf._errors import ConfigurationError
+from aperf.exporters._otlp_client import Verdict, connect
 from aperf.exporters.otlp import OtlpExporter
 from aperf.model import ExporterStatistics
 from tests.otlp_batches import SESSION, a_batch, in_s
@@ -603,3 +606,29 @@ def test_unknown_protocol() -> None:
     protocol: Any = "http/json"
     with pytest.raises(ConfigurationError, match="'http/json'; grpc or http/protobuf is accepted"):
         OtlpExporter(protocol=protocol)
+
+
+def test_reset_in_the_middle_of_the_handshake() -> None:
+    """A peer that resets before there is a connection is one to be tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            peer, _ = listener.accept()
+            peer.recv(1)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        settings = OtlpSettings(
+            protocol="http/protobuf",
+            endpoint=f"https://127.0.0.1:{listener.getsockname()[1]}",
+            insecure=False,
+        )
+        client = connect(settings, "aperf/test")
+        try:
+            outcome = client.send(b"", 20, {})
+        finally:
+            client.close()
+            thread.join(20)
+    assert Verdict.RETRY is outcome.verdict

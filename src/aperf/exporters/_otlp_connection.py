@@ -68,7 +68,9 @@ class Connection(http.client.HTTPConnection):
         try:
             self.request("POST", target, body, headers)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # who has heard enough, as of a request too large, answers before it hangs up
+            if self.sock is None:  # it was not even connected
+                raise
+            # Who has heard enough, as of a request too large, answers before it hangs up.
         response = self.getresponse()
         try:
             data = response.read(_MAX_ANSWER)
