@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import pickle
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,16 @@ import pytest
 from opentelemetry import baggage, trace
 from opentelemetry import context as otel_context
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 import aperf
-from aperf._propagation import TraceHeaders, current_trace_headers, current_trace_id
+from aperf._propagation import TraceHeaders, current_trace_headers, current_trace_id, wrap
 from aperf._propagation._attach import Attachment
 from aperf.exporters import MemoryExporter
 from tests.opentelemetry_sdk import Collecting
 from tests.otel_tree import Programs
 from tests.programs import run_program
-from tests.propagated import PARENT, TRACE, look
+from tests.propagated import PARENT, TRACE, look, look_later
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -224,14 +225,21 @@ def test_user_spans_inside(twin: type[Recorder]) -> None:
 
 
 def test_tasks_are_in_the_attached_trace(programs: Programs) -> None:
-    """Tasks made in the block are of the sender's trace, children of the span it sent."""
+    """Tasks and awaits in the block are of the sender's trace, children of the span it sent."""
 
-    async def program() -> None:
+    async def work() -> None:
         async with headers_of().attach():
             await asyncio.create_task(asyncio.sleep(0), name="handler")
+        await asyncio.sleep(0)
+
+    async def program() -> None:
+        await asyncio.create_task(work(), name="worker")
 
     told = programs.run(program)
-    assert (int(TRACE, 16), 0xB7AD6B7169203331) == told.parent(told.task("handler"))
+    sent = int(TRACE, 16), 0xB7AD6B7169203331
+    assert sent == told.parent(told.task("handler"))
+    worker = told.place(told.task("worker"))
+    assert [sent, worker] == [told.parent(each) for each in told.awaits("worker")]
 
 
 def test_without_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,16 +320,22 @@ def test_changed_baggage_is_sent() -> None:
     assert {"a", "b"} == {entry.split("=")[0] for entry in headers.baggage.split(",")}
 
 
-def test_spans_that_are_broken() -> None:
-    """Whatever was put where the span belongs, nothing is raised."""
+def test_what_is_broken() -> None:
+    """Whatever was put where span and baggage belong, nothing is raised."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise LookupError
+
     before = otel_context.get_current()
-    context = SpanContext(1, 2, is_remote=False, trace_state=TraceState())
-    broken = NonRecordingSpan(context)
-    broken.get_span_context = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
-    otel_context.attach(trace.set_span_in_context(broken))
-    found = current_trace_id(), current_trace_headers()
+    span = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
+    span.get_span_context = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    otel_context.attach(trace.set_span_in_context(span, baggage.set_baggage("user", Broken())))
+    found = current_trace_id(), current_trace_headers(sampled_only=False)
+    wrapped = wrap(look_later)
     otel_context.attach(before)
     assert (None, None) == found
+    assert "look_later" in repr(pickle.dumps(wrapped))
 
 
 def test_the_task_is_current(programs: Programs) -> None:

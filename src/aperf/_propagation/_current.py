@@ -60,35 +60,42 @@ def headers_of(context: Context | None) -> TraceHeaders:
     return TraceHeaders.parse({**_trace_of(context), "baggage": _baggage_of(context)})
 
 
+# Anybody may put anything there, so nothing of what follows raises.
+
+
 def _span_of(context: Context) -> SpanContext | None:
     """Return what identifies the current span, None for none that is valid."""
-    from opentelemetry.trace import get_current_span
-
     try:
+        from opentelemetry.trace import get_current_span
+
         span = get_current_span(context).get_span_context()
         return span if span.is_valid else None
     except Exception:
-        return None  # anybody may put anything there
+        return None
 
 
 def _trace_of(context: Context) -> dict[str, str]:
     span = _span_of(context)
     if span is None:
         return {}
-    parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags) & 1:02x}"
-    return {"traceparent": parent, "tracestate": span.trace_state.to_header()}
+    try:
+        parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags) & 1:02x}"
+        return {"traceparent": parent, "tracestate": span.trace_state.to_header()}
+    except Exception:
+        return {}
 
 
 def _baggage_of(context: Context) -> str:
-    from opentelemetry.baggage import get_all
-    from opentelemetry.baggage.propagation import W3CBaggagePropagator
+    try:
+        from opentelemetry.baggage import get_all
+        from opentelemetry.baggage.propagation import W3CBaggagePropagator
 
-    entries = dict(get_all(context))
-    if not entries:
+        entries = dict(get_all(context))
+        known = context.get(BAGGAGE_TEXT)
+        if isinstance(known, tuple) and known[0] == entries:
+            return str(known[1])
+        carrier: dict[str, str] = {}
+        W3CBaggagePropagator().inject(carrier, context)
+        return carrier.get("baggage", "")
+    except Exception:
         return ""
-    known = context.get(BAGGAGE_TEXT)
-    if isinstance(known, tuple) and known[0] == entries:
-        return str(known[1])
-    carrier: dict[str, str] = {}
-    W3CBaggagePropagator().inject(carrier, context)
-    return carrier.get("baggage", "")
