@@ -111,6 +111,19 @@ def test_faulty_span(monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
     assert "trace_id" not in line
 
 
+def test_filter_by_a_span_of_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directive may be about OpenTelemetry's span and its attributes; none raises."""
+    stream = Lines()
+    tracer = Collecting().provider.get_tracer("app")
+    with aperf.logging.install(format="json", stream=stream, filter="warn,[{method=GET}]=debug"):
+        for method in ("GET", "PUT"):
+            with tracer.start_as_current_span("request", attributes={"method": method}):
+                log.debug(method)
+        monkeypatch.setattr("opentelemetry.trace.get_current_span", Raising)
+        log.warning("sold")
+    assert ["GET", "sold"] == [line["fields"]["message"] for line in stream.take()]
+
+
 def test_task_names(lines: Lines) -> None:
     """Each task's records have its name, whatever that is."""
 

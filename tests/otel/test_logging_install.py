@@ -145,6 +145,32 @@ def test_filter(text: str | None, console: Console) -> None:
     assert FILTERS[text] == console.messages()
 
 
+def test_set_filter(console: Console) -> None:
+    """A filter may be replaced while it counts, with what comes into being for it."""
+    with aperf.logging.install(format="json", filter="error") as handle:
+        log.debug("too early")
+        handle.set_filter("debug")
+        log.debug("now")
+        with pytest.raises(ConfigurationError):
+            handle.set_filter("==")
+        log.debug("still")
+        handle.set_filter(aperf.Filter.parse("off"))
+        log.error("too late")
+    handle.set_filter("debug")
+    log.debug("gone")
+    assert ["now", "still"] == console.messages()
+
+
+def test_set_filter_of_one(console: Console) -> None:
+    """Whoever has asked for the same keeps what it has asked for."""
+    with aperf.logging.install(format="json"):
+        with aperf.logging.install(format="json") as inner:
+            inner.set_filter("off")
+            log.info("inner")
+        log.info("outer")
+    assert ["outer"] == console.messages()
+
+
 @pytest.mark.usefixtures("twin")
 def test_filter_by_span(console: Console) -> None:
     """Directives about spans are about the records inside of them."""

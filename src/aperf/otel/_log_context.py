@@ -90,14 +90,21 @@ def spans_around() -> Iterator[tuple[str, Mapping[str, object]]]:
     Of OpenTelemetry's, only the innermost is known; of aperf's attributes, nothing until it has
     ended.
     """
-    otel_span = current_otel_span()
-    if otel_span is not None:
-        attributes = getattr(otel_span, "attributes", None)
-        yield getattr(otel_span, "name", ""), attributes if isinstance(attributes, Mapping) else {}
+    yield from _otel_spans()
     node = nearest_open(_spans.SPAN_VAR.get())
     while node is not None:
         yield node.name, {}
         node = nearest_open(node.outer)
+
+
+def _otel_spans() -> list[tuple[str, Mapping[str, object]]]:
+    try:
+        span = current_otel_span()
+        attributes = getattr(span, "attributes", None)
+        name: str = getattr(span, "name", "")
+        return [(name, attributes if isinstance(attributes, Mapping) else {})] if name else []
+    except Exception:
+        return []
 
 
 def _tried(look: Any) -> str:  # noqa: ANN401 - one of the functions below

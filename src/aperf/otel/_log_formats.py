@@ -19,6 +19,7 @@ __all__ = ("LineFormatter", "LogFormat")
 LogFormat: TypeAlias = Literal["pretty", "compact", "json"]
 
 _NO_TRACE: Final = "-" * 8
+_encode: Final = json.JSONEncoder(default=words).encode
 
 
 class LineFormatter(logging.Formatter):
@@ -115,7 +116,7 @@ def _json(record: logging.LogRecord) -> str:
     }
     if origin.span:
         told["span"] = {"name": origin.span}
-    return json.dumps(told, default=words)
+    return _encode(told)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,67 +1,50 @@
-"""Showing log records, in whatever way and order the application sets up its own logging.
-
-A handler of ours among the root logger's would be noticed: `logging.basicConfig` does nothing when
-there is any, and `logging.config` removes those that it finds. So we listen where every record
-passes that its logger lets through, and leave all handlers as they are. Only then is it known, for
-each record anew, whether the application shows it itself.
-"""
+"""What an application calls to have its log records shown."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from aperf._config import Filter, Level
+from aperf._config import Filter
 from aperf._stderr import tell
 
-from ._log_console import LineHandler, path_of, shown_by
-from ._log_context import spans_around, stamp
-from ._log_events import SpanEventHandler
+from ._log_console import LineHandler, shown_by
 from ._log_formats import LineFormatter, LogFormat
-from ._log_levels import is_extra, lower_root, restore_root
+from ._log_listening import Request, add, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
 __all__ = ("Handle", "install")
 
 
-class _Request(NamedTuple):
-    """What `install` was asked for."""
-
-    handler: LineHandler
-    logger: logging.Logger | None  #: None: root's, unless the application shows them itself
-    filter: Filter
-    span_events: bool
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What makes it the same as another."""
-        formatter = self.handler.formatter
-        layout = formatter.layout if isinstance(formatter, LineFormatter) else None
-        return (layout, id(self.handler.stream), self.logger, self.filter, self.span_events)
-
-    @property
-    def most(self) -> Level:
-        """Beyond it, no record is of use."""
-        return max(self.filter.most, Level.INFO) if self.span_events else self.filter.most
-
-
 class Handle:
     """Undoes an `install`. As a context manager it does so at the end of its block."""
 
-    def __init__(self, request: _Request) -> None:
-        self._request: _Request | None = request
+    def __init__(self, request: Request) -> None:
+        self._lock = threading.Lock()
+        self._request: Request | None = request
 
     def uninstall(self) -> None:
         """Show nothing any more, as soon as nobody else has asked for the same; again: nothing."""
-        with _lock:
+        with self._lock:
             request, self._request = self._request, None
             if request is not None:
-                _remove(request)
+                replace(request)
+
+    def set_filter(self, filter: str | Filter) -> None:
+        """Show other records from now on; after `uninstall`, do nothing.
+
+        Raises:
+            ConfigurationError: a directive is none; nothing changes then.
+        """
+        new = _filter_of(filter)
+        with self._lock:
+            if self._request is not None:
+                before, self._request = self._request, self._request._replace(filter=new)
+                replace(before, self._request)
 
     def __enter__(self) -> Self:
         return self
@@ -113,130 +96,21 @@ def install(
     """
     handler = LineHandler(stream)
     handler.setFormatter(LineFormatter(format))
-    request = _Request(
+    request = Request(
         handler,
         logging.getLogger(logger) if isinstance(logger, str) else logger,
-        filter if isinstance(filter, Filter) else Filter.parse(filter or "info").quietened(),
+        _filter_of("info" if filter is None else filter),
         span_events,
     )
-    with _lock:
-        request = _add(request)
+    handle = Handle(add(request))
     showing = shown_by(logging.getLogger(), stream) if logger is None else None
     if showing is not None:
         tell(
             f"logging: the application shows its log itself ({type(showing).__name__}): its lines"
             " stay as they are; its formats may use %(trace_id)s and %(task)s"
         )
-    return Handle(request)
+    return handle
 
 
-# ---------------------------------------------------------------------------------------- listening
-
-_CALL_HANDLERS: Final = logging.Logger.callHandlers
-_lock: Final = threading.Lock()
-_events: Final = SpanEventHandler()
-#: The latest first, one for each `install`. It is replaced, never changed: records come all the
-#: time, from all threads.
-_requests: tuple[_Request, ...] = ()
-#: What we stand in for; None while we do not.
-_original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
-#: What shows warnings that no handler takes, unless we have shown them.
-_last_resort: logging.Handler | None = None
-_nobody: Final = logging.NullHandler()
-
-
-def _add(request: _Request) -> _Request:
-    global _requests
-    same = next((each for each in _requests if each.key == request.key), request)
-    _requests = (same, *_requests)
-    _listen()
-    _let_through()
-    return same
-
-
-def _remove(request: _Request) -> None:
-    global _requests
-    position = next(i for i, each in enumerate(_requests) if each is request)
-    _requests = _requests[:position] + _requests[position + 1 :]
-    _let_through()
-    if not _requests:
-        _leave()
-
-
-def _let_through() -> None:
-    restore_root()
-    if _requests:
-        lower_root(max(each.most for each in _requests))
-
-
-def _listen() -> None:
-    global _original, _last_resort
-    if _original is None:
-        _original = logging.Logger.callHandlers
-        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
-    if logging.lastResort is not _nobody:
-        _last_resort = logging.lastResort
-        logging.lastResort = _nobody
-
-
-def _leave() -> None:
-    global _original, _last_resort
-    if logging.lastResort is _nobody:
-        logging.lastResort = _last_resort
-    if logging.Logger.callHandlers is _call_handlers and _original is not None:
-        logging.Logger.callHandlers = _original  # type: ignore[method-assign, assignment]
-        _original = None
-    # Else somebody stands in for us (as Sentry does): we stay where we are and only pass on.
-
-
-def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-    """Stand in for `Logger.callHandlers`."""
-    requests = _requests
-    if not requests:
-        (_original or _CALL_HANDLERS)(self, record)
-        return
-    is_ours_alone = is_extra(self, record)
-    if not is_ours_alone:
-        stamp(record)
-    is_decided = _take(requests, self, record)
-    if is_ours_alone:
-        return
-    (_original or _CALL_HANDLERS)(self, record)
-    if not is_decided and logging.lastResort is _nobody and not self.hasHandlers():
-        _resort(record)
-
-
-def _take(
-    requests: tuple[_Request, ...], logger: logging.Logger, record: logging.LogRecord
-) -> bool:
-    """Show a record where that is asked for; say whether anything is asked about it."""
-    try:
-        path = list(path_of(logger))
-        covering = [each for each in requests if (each.logger or logging.getLogger()) in path]
-        if any(each.span_events for each in covering) and record.levelno >= _events.level:
-            _events.handle(record)
-        for each in _latest(covering):
-            if _is_wanted(each, logger, record):
-                each.handler.handle(record)
-        return bool(covering)
-    except Exception:
-        return False  # somebody made the record up; their own handlers may know what to do with it
-
-
-def _latest(requests: list[_Request]) -> list[_Request]:
-    """Return one request for each stream."""
-    streams = {id(each.handler.target): each for each in reversed(requests)}
-    return list(streams.values())
-
-
-def _is_wanted(request: _Request, logger: logging.Logger, record: logging.LogRecord) -> bool:
-    level = request.filter.level(record.name, spans_around())
-    if Level.of_logging(record.levelno) > level:
-        return False
-    return request.logger is not None or shown_by(logger, request.handler.stream) is None
-
-
-def _resort(record: logging.LogRecord) -> None:
-    """Do what logging itself does with what no handler takes."""
-    if _last_resort is not None and record.levelno >= _last_resort.level:
-        _last_resort.handle(record)
+def _filter_of(filter: str | Filter) -> Filter:
+    return filter if isinstance(filter, Filter) else Filter.parse(filter).quietened()

@@ -30,8 +30,8 @@ def lower_root(level: Level) -> None:
     WARNING is what it has from the beginning. Other loggers' levels are the application's.
     """
     root, number = logging.getLogger(), _NUMBERS[level]
-    if root.level == logging.WARNING and number < logging.WARNING:
-        root.setLevel(_Lowered(number))
+    if root.level == logging.WARNING or isinstance(root.level, _Lowered):
+        root.setLevel(_Lowered(number) if number < logging.WARNING else logging.WARNING)
 
 
 def restore_root() -> None:

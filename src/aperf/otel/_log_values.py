@@ -34,7 +34,7 @@ _ESCAPES: Final = {
 
 def escaped(text: str) -> str:
     """Return a text that stays on one line."""
-    return text.translate(_ESCAPES)
+    return text if text.isprintable() else text.translate(_ESCAPES)  # the former is fast
 
 
 def words(value: object) -> str:
@@ -67,7 +67,7 @@ def time_of(record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
     except (OverflowError, OSError, TypeError, ValueError):
         return "-"  # somebody made the record up
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def extras_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,0 +1,160 @@
+"""Showing log records, in whatever way and order the application sets up its own logging.
+
+A handler of ours among the root logger's would be noticed: `logging.basicConfig` does nothing when
+there is any, and `logging.config` removes those that it finds. So we listen where every record
+passes that its logger lets through, and leave all handlers as they are. Only then is it known, for
+each record anew, whether the application shows it itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aperf._config import Filter, Level
+
+from ._log_console import LineHandler, path_of, shown_by
+from ._log_context import spans_around, stamp
+from ._log_events import SpanEventHandler
+from ._log_formats import LineFormatter
+from ._log_levels import is_extra, lower_root, restore_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ("Request", "add", "replace")
+
+
+class Request(NamedTuple):
+    """What `install` was asked for."""
+
+    handler: LineHandler
+    logger: logging.Logger | None  #: None: root's, unless the application shows them itself
+    filter: Filter
+    span_events: bool
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same as another."""
+        formatter = self.handler.formatter
+        layout = formatter.layout if isinstance(formatter, LineFormatter) else None
+        return (layout, id(self.handler.stream), self.logger, self.filter, self.span_events)
+
+    @property
+    def most(self) -> Level:
+        """Beyond it, no record is of use."""
+        return max(self.filter.most, Level.INFO) if self.span_events else self.filter.most
+
+
+_CALL_HANDLERS: Final = logging.Logger.callHandlers
+_lock: Final = threading.Lock()
+_events: Final = SpanEventHandler()
+#: The latest first, one for each `install`. It is replaced, never changed: records come all the
+#: time, from all threads.
+_requests: tuple[Request, ...] = ()
+#: What we stand in for; None while we do not.
+_original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
+#: What shows warnings that no handler takes, unless we have shown them.
+_last_resort: logging.Handler | None = None
+_nobody: Final = logging.NullHandler()
+
+
+def add(request: Request) -> Request:
+    """Show what is asked for; return what that is known by, for `replace`."""
+    global _requests
+    with _lock:
+        same = next((each for each in _requests if each.key == request.key), request)
+        _requests = (same, *_requests)
+        _listen()
+        _let_through()
+    return same
+
+
+def replace(request: Request, *others: Request) -> None:
+    """Put others, or none, in the place of one request, for one of those who asked for it."""
+    global _requests
+    with _lock:
+        position = next(i for i, each in enumerate(_requests) if each is request)
+        _requests = (*_requests[:position], *others, *_requests[position + 1 :])
+        _let_through()
+        if not _requests:
+            _leave()
+
+
+def _let_through() -> None:
+    if _requests:
+        lower_root(max(each.most for each in _requests))
+    else:
+        restore_root()
+
+
+def _listen() -> None:
+    global _original, _last_resort
+    if _original is None:
+        _original = logging.Logger.callHandlers
+        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
+    if logging.lastResort is not _nobody:
+        _last_resort = logging.lastResort
+        logging.lastResort = _nobody
+
+
+def _leave() -> None:
+    global _original, _last_resort
+    if logging.lastResort is _nobody:
+        logging.lastResort = _last_resort
+    if logging.Logger.callHandlers is _call_handlers and _original is not None:
+        logging.Logger.callHandlers = _original  # type: ignore[method-assign, assignment]
+        _original = None
+    # Else somebody stands in for us (as Sentry does): we stay where we are and only pass on.
+
+
+def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
+    """Stand in for `Logger.callHandlers`."""
+    requests = _requests
+    if not requests:
+        (_original or _CALL_HANDLERS)(self, record)
+        return
+    is_ours_alone = is_extra(self, record)
+    if not is_ours_alone:
+        stamp(record)
+    is_decided = _take(requests, self, record)
+    if is_ours_alone:
+        return
+    (_original or _CALL_HANDLERS)(self, record)
+    if not is_decided and logging.lastResort is _nobody and not self.hasHandlers():
+        _resort(record)
+
+
+def _take(requests: tuple[Request, ...], logger: logging.Logger, record: logging.LogRecord) -> bool:
+    """Show a record where that is asked for; say whether anything is asked about it."""
+    try:
+        path = list(path_of(logger))
+        covering = [each for each in requests if (each.logger or logging.getLogger()) in path]
+        if any(each.span_events for each in covering) and record.levelno >= _events.level:
+            _events.handle(record)
+        for each in _latest(covering):
+            if _is_wanted(each, logger, record):
+                each.handler.handle(record)
+        return bool(covering)
+    except Exception:
+        return False  # somebody made the record up; their own handlers may know what to do with it
+
+
+def _latest(requests: list[Request]) -> list[Request]:
+    """Return one request for each stream."""
+    streams = {id(each.handler.target): each for each in reversed(requests)}
+    return list(streams.values())
+
+
+def _is_wanted(request: Request, logger: logging.Logger, record: logging.LogRecord) -> bool:
+    level = request.filter.level(record.name, spans_around())
+    if Level.of_logging(record.levelno) > level:
+        return False
+    return request.logger is not None or shown_by(logger, request.handler.stream) is None
+
+
+def _resort(record: logging.LogRecord) -> None:
+    """Do what logging itself does with what no handler takes."""
+    if _last_resort is not None and record.levelno >= _last_resort.level:
+        _last_resort.handle(record)
