@@ -24,8 +24,12 @@ OFFERED: Final = {
         "InstrumentationError",
         "Session",
         "Settings",
+        "TraceHeaders",
         "__version__",
         "current_span",
+        "current_trace_headers",
+        "current_trace_id",
+        "current_tracing_session",
         "exporters",
         "frame_image",
         "frame_mark",
@@ -44,8 +48,10 @@ OFFERED: Final = {
         "subframe",
         "task_factory",
         "testing",
+        "tracing_session",
         "track_allocations",
         "uninstrument_loop",
+        "wrap",
     ],
     "aperf.grpc": ["client_interceptors", "server_interceptors"],
     "aperf.locks": ["ThreadLock", "ThreadRLock", "WatchedLock", "watch"],
@@ -173,7 +179,7 @@ def test_star_import() -> None:
 
 def test_private_modules() -> None:
     """Modules that are not offered say so by their name, or lie in a package that does."""
-    public = {"exporters", "grpc", "locks", "model", "otel", "protocol", "testing"}
+    public = {"exporters", "grpc", "locks", "logging", "model", "otel", "protocol", "testing"}
     names = {module.name for module in pkgutil.iter_modules(aperf.__path__)}
     assert public == {name for name in names if not name.startswith("_")}
 

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
         track_allocations,
     )
     from ._factory import task_factory
+    from ._propagation import (
+        TraceHeaders,
+        current_trace_headers,
+        current_trace_id,
+        current_tracing_session,
+        tracing_session,
+        wrap,
+    )
     from ._pytracy import pytracy_zones
     from ._recorder import IMPLEMENTATION
     from ._session import Session, session
@@ -38,8 +46,12 @@ __all__ = (
     "InstrumentationError",
     "Session",
     "Settings",
+    "TraceHeaders",
     "__version__",
     "current_span",
+    "current_trace_headers",
+    "current_trace_id",
+    "current_tracing_session",
     "exporters",
     "frame_image",
     "frame_mark",
@@ -58,8 +70,10 @@ __all__ = (
     "subframe",
     "task_factory",
     "testing",
+    "tracing_session",
     "track_allocations",
     "uninstrument_loop",
+    "wrap",
 )
 
 _HOME = {
@@ -73,6 +87,12 @@ _HOME = {
     "Session": "_session",
     "Settings": "_config",
     "current_span": "_spans",
+    "TraceHeaders": "_propagation",
+    "current_trace_headers": "_propagation",
+    "current_trace_id": "_propagation",
+    "current_tracing_session": "_propagation",
+    "tracing_session": "_propagation",
+    "wrap": "_propagation",
     "frame_image": "_events",
     "frame_mark": "_events",
     "gpu_context": "_events",
