@@ -494,3 +494,34 @@ def test_nothing_is_imported() -> None:
     """
     done = run_program(source)
     assert 0 == done.code, done.stderr
+
+
+def test_warnings_without_handlers() -> None:
+    """What nobody asks for and no handler takes is shown as Python does it, then and afterwards."""
+    source = """
+    import logging
+    import aperf.logging
+    other = logging.getLogger("other")
+    with aperf.logging.install(format="compact", logger="shop"):
+        logging.getLogger("shop").warning("ours")
+        other.warning("plain")
+        other.info("not a warning")
+    other.warning("afterwards")
+    """
+    first, *others = run_program(source).stderr.splitlines()
+    assert first.endswith(": ours")
+    assert ["plain", "afterwards"] == others
+
+
+def test_made_up_records() -> None:
+    """A record that makes no sense to us reaches the application's handlers all the same."""
+    seen: list[object] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.msg)  # type: ignore[method-assign]
+    log.addHandler(handler)
+    try:
+        with aperf.logging.install(stream=io.StringIO()):
+            log.handle(logging.makeLogRecord({"msg": "odd", "name": None, "levelno": 30}))
+    finally:
+        log.removeHandler(handler)
+    assert ["odd"] == seen
