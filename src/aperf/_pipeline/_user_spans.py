@@ -62,8 +62,7 @@ class UserSpans:
         template = self._tables.user(ref, site)
         task = self._live.get(a)
         parent = self._open.get((parent_owner, parent_seq)) if parent_seq else None
-        base = self._family.ids.base(a, 0) if task is None else task.base
-        number = self._family.ids.span(base, b)
+        number = self._family.ids.span(self._family.ids.base(a, 0), b)  # in whatever segment
         current = self._contexts.around(task, ring, a)
         outer = self._contexts.opened_in(task, parent, current)
         if outer is not None:

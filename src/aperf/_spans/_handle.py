@@ -199,4 +199,5 @@ class SpanBlock(ActiveSpan):
         before = SPAN_VAR.get()
         if before is not current:
             SPAN_VAR.set(current)
+            self._recording.swap(before, current)
         return before

@@ -15,6 +15,8 @@ from contextvars import ContextVar
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from aperf._recorder import Recorder
 
     from ._recording import Recording
@@ -31,9 +33,10 @@ class Node:
         seq: its number within the owner; 0 is the task's own span.
         name: its name.
         outer: what was innermost in the context when this one was opened, whoever owned it.
+        shown: what stands for it in OpenTelemetry's context, None for nothing.
     """
 
-    __slots__ = ("name", "outer", "owner", "recording", "seq")
+    __slots__ = ("name", "outer", "owner", "recording", "seq", "shown")
 
     def __init__(
         self, recording: Recording, owner: int, seq: int, name: str, outer: Node | None = None
@@ -43,6 +46,7 @@ class Node:
         self.seq = seq
         self.name = name
         self.outer = outer
+        self.shown: Any = None
 
     def close(self) -> None:
         """Mark it closed.
@@ -51,6 +55,8 @@ class Node:
         else hold all their predecessors.
         """
         self.recording = None
+        if self.shown is not None:
+            self.shown.is_open = False
         self.outer = nearest_open(self.outer)
 
 

@@ -134,6 +134,12 @@ class Recording:
             return None
         node = Node(self, owner, seq, name, nearest_open(SPAN_VAR.get()))
         SPAN_VAR.set(node)
+        bridge = recorder.bridge
+        if bridge is not None and recorder.context_var is not None:
+            try:
+                bridge.opened(recorder, task, node)
+            except Exception:
+                recorder.fault()  # the span itself is open
         return node
 
     @_guarded
@@ -153,6 +159,14 @@ class Recording:
         self._close(node, flags)
         if SPAN_VAR.get() is node:
             SPAN_VAR.set(node.outer)
+        if node.shown is not None and self.recorder.bridge is not None:
+            self.recorder.bridge.closed(self.recorder, node)
+
+    @_guarded
+    def swap(self, leaving: Node | None, entering: Node | None) -> None:
+        """Tell OpenTelemetry that another span is current than before, in the same context."""
+        if self.recorder.bridge is not None:
+            self.recorder.bridge.swapped(self.recorder, leaving, entering)
 
     @_guarded
     def abandon(self, node: Node) -> None:

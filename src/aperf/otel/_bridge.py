@@ -21,8 +21,9 @@ from aperf._recorder._layout import PAIR, ContextFlag, Kind
 if TYPE_CHECKING:
     from aperf._ids import Ids
     from aperf._recorder import Recorder
+    from aperf._spans._node import Node
 
-    from ._task_span import TaskSpan
+    from ._stand_ins import StandIns
 
 __all__ = ("Bridge", "Described", "Seen", "describe")
 
@@ -68,6 +69,7 @@ class Seen(NamedTuple):
     inherited: int = 0  #: id of the one that was current where the task was made; 0: none
     is_nested: bool = False  #: the task is in the trace of that one
     is_owner: bool = False  #: its context is its own, and may be written to
+    is_left_over: bool = False  #: a plain callback made the task, and may have inherited the span
 
 
 class Bridge:
@@ -83,9 +85,7 @@ class Bridge:
     def __init__(self, ids: Ids | None = None) -> None:
         self._ids = ids
         self.nests = ids is not None
-        self._variable: ContextVar[Any] | None = None
-        self._key = ""
-        self._task_span: type[TaskSpan] | None = None
+        self._spans: StandIns | None = None
         #: spans of other processes that a task was seen in: who inherits them later, through the
         #: context of a callback, belongs to another request
         self._remote: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -106,9 +106,9 @@ class Bridge:
             _log.debug("aperf: OpenTelemetry keeps its context in %s: it is left alone", name)
             recorder.follow(None)
             return False
-        from ._task_span import TaskSpan  # what it imports is there
+        from ._stand_ins import StandIns  # what it imports is there
 
-        self._variable, self._key, self._task_span = variable, key, TaskSpan
+        self._spans = StandIns(variable, key)
         recorder.follow(self, variable, key)
         return True
 
@@ -133,7 +133,8 @@ class Bridge:
         if described is None:
             return Seen(span)
         is_nested = self._is_nested(recorder, described, creator)
-        return Seen(span, described.span_id, is_nested, owned)
+        is_left_over = not (creator or is_nested)
+        return Seen(span, described.span_id, is_nested, owned, is_left_over)
 
     def _is_nested(self, recorder: Recorder, span: Described, creator: int) -> bool:
         """Say whether a new task is in the trace of the span in its context.
@@ -154,18 +155,20 @@ class Bridge:
 
         Without a token: what is set here stays in the task's own context, and goes with it.
         """
-        variable, task_span = self._variable, self._task_span
-        if not (seen.is_nested and seen.is_owner and self.nests):
+        spans, ids = self._spans, self._ids
+        if spans is None or ids is None or not seen.is_owner:
             return seen
-        if variable is None or task_span is None or self._ids is None:
+        if seen.is_left_over and self._is_over(seen.span) and spans.drop(seen.span):
+            return seen._replace(span=None)
+        if not (seen.is_nested and self.nests):
             return seen
-        values = variable.get(None)
-        if values is None or values.get(self._key) is not seen.span:
-            return seen
-        span_id = self._ids.span(self._ids.base(number, 0), 0)
-        span = task_span(self._below(seen.span), span_id)
-        variable.set(type(values)({**values, self._key: span}))
-        return seen._replace(span=span)
+        span = spans.enter_task(seen.span, ids.span(ids.base(number, 0), 0))
+        return seen if span is None else seen._replace(span=span)
+
+    def _is_over(self, span: object) -> bool:
+        """Say whether a span has ended: nothing can be meant to lie below it."""
+        described = self._described(span)
+        return described is not None and bool(described.flags & _ENDED)
 
     def moved(
         self, recorder: Recorder, number: int, span: object, seen: Seen | None
@@ -178,14 +181,47 @@ class Bridge:
             return seen._replace(span=span)
         return None if span is None else Seen(span)
 
-    def _below(self, span: object) -> Any:  # noqa: ANN401 - whatever the program has put there
-        """Return the user's span that a task's span stands on; others stand for themselves."""
-        if self._task_span is not None and isinstance(span, self._task_span):
-            return span.below
-        return span
+    # What user spans call.
+
+    def opened(self, recorder: Recorder, task: int, node: Node) -> None:
+        """An `aperf.span` was opened: what is opened in it is to lie below it.
+
+        Args:
+            recorder: where it is recorded.
+            task: number of the task that runs, 0 for none.
+            node: the span's.
+        """
+        spans, ids = self._spans, self._ids
+        if spans is None or ids is None or not self.nests:
+            return
+        seen: Any = recorder.outers.get(task) if task else None
+        described = self._described(spans.current())
+        if described is None or described.flags & _ENDED or (task and seen is None):
+            return
+        if seen is None or described.span_id != seen.inherited or seen.is_nested:
+            span_id = ids.span(ids.base(node.owner, 0), node.seq)
+            node.shown = spans.open(span_id)
+            if seen is not None:
+                recorder.outers[task] = seen._replace(span=node.shown)
+
+    def closed(self, recorder: Recorder, node: Node) -> None:
+        """It was closed, in whatever context."""
+        if self._spans is not None:
+            self._spans.leave(node.shown)
+
+    def swapped(self, recorder: Recorder, leaving: Node | None, entering: Node | None) -> None:
+        """A generator that has spans open goes on, or is left."""
+        if self._spans is None:
+            return
+        left = None if leaving is None else leaving.shown
+        entered = None
+        if entering is not None and recorder.current() in (0, entering.owner):
+            entered = entering.shown
+        if left is not None or entered is not None:
+            self._spans.swap(left, entered)
 
     def _described(self, span: object) -> Described | None:
-        span = self._below(span)
+        span = span if self._spans is None else self._spans.below(span)
         described = describe(span)
         if described is not None and described.flags & _REMOTE:
             described = described._replace(flags=described.flags | self._note_remote(span))

@@ -1,9 +1,11 @@
-"""What stands for a task among OpenTelemetry's spans.
+"""What stands for tasks and user spans among OpenTelemetry's spans.
 
 In a task inside of a trace that a user's span started, `opentelemetry.trace.get_current_span()`
 returns a `TaskSpan`, so that spans opened there are children of the task. It has the ids of aperf's
 span, which are known in advance, but no other substance: whatever the program says about "the
 current span" goes to the span that the task inherited, exactly as without aperf.
+
+An `aperf.span` in such a trace has a `UserSpan` in the same way, for as long as it is open.
 
 Imported only once the program has imported OpenTelemetry.
 """
@@ -21,15 +23,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace.status import Status, StatusCode
     from opentelemetry.util import types
 
-__all__ = ("TaskSpan",)
+__all__ = ("StandIn", "TaskSpan", "UserSpan")
 
 
-class TaskSpan(Span):
-    """A task's span, as OpenTelemetry sees it.
+class StandIn(Span):
+    """A span of aperf's, as OpenTelemetry sees it.
 
     Args:
-        below: the user's span that the task inherited.
-        span_id: of the task's span.
+        below: the span of OpenTelemetry in whose trace it is.
+        span_id: its id.
 
     Attributes:
         below: see above.
@@ -41,7 +43,7 @@ class TaskSpan(Span):
         self._context: SpanContext | None = None
 
     def get_span_context(self) -> SpanContext:
-        """Return the identity of the task's span; all but its id is that of the trace."""
+        """Return its identity; all but its id is that of the trace."""
         if self._context is None:
             below = self.below.get_span_context()
             self._context = SpanContext(
@@ -114,3 +116,29 @@ class TaskSpan(Span):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._span_id:016x} in {self.below!r}>"
+
+
+class TaskSpan(StandIn):
+    """A task's span: stands on the user's span that the task inherited."""
+
+
+class UserSpan(StandIn):
+    """An open `aperf.span`; once that is closed, whatever was current before it.
+
+    A context may hold it for long: that of a task that was made in the span, or of a generator that
+    was abandoned.
+
+    Args:
+        below: see `StandIn`.
+        span_id: likewise.
+        outer: what was current when the span was opened.
+    """
+
+    def __init__(self, below: Span, span_id: int, outer: Span) -> None:
+        super().__init__(below, span_id)
+        self.outer = outer
+        self.is_open = True
+
+    def get_span_context(self) -> SpanContext:
+        """Return the identity of the span, or of the one before it."""
+        return super().get_span_context() if self.is_open else self.outer.get_span_context()

@@ -33,6 +33,11 @@ is_there(Recorder *recorder)
     if (recorder->context_var != NULL) {
         return 1;
     }
+    PyObject *modules = PyImport_GetModuleDict();
+    if (PyDict_Check(modules) &&
+        PyDict_GetItemWithError(modules, recorder->state->otel_name) == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
     PyObject *answer = PyObject_CallMethodOneArg(recorder->bridge, recorder->state->names.find,
                                                  (PyObject *)recorder);
     if (answer == NULL) {

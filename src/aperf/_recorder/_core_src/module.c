@@ -47,8 +47,9 @@ core_exec(PyObject *module)
 {
     ModuleState *state = PyModule_GetState(module);
     state->no_arguments = PyTuple_New(0);
-    if (state->no_arguments == NULL || intern_names(&state->names) < 0 ||
-        asyncio_init(&state->asyncio) < 0 ||
+    state->otel_name = PyUnicode_InternFromString("opentelemetry.trace.propagation");
+    if (state->no_arguments == NULL || state->otel_name == NULL ||
+        intern_names(&state->names) < 0 || asyncio_init(&state->asyncio) < 0 ||
         add_type(module, &recorder_spec, &state->recorder_type) < 0 ||
         add_type(module, &hook_spec, &state->hook_type) < 0 ||
         add_type(module, &step_spec, &state->step_type) < 0 ||
@@ -87,6 +88,7 @@ core_clear(PyObject *module)
     Py_CLEAR(state->hook_type);
     Py_CLEAR(state->step_type);
     Py_CLEAR(state->no_arguments);
+    Py_CLEAR(state->otel_name);
     Py_CLEAR(state->future_callback_type);
     Py_CLEAR(state->wrapper_type);
     Py_CLEAR(state->monitor_type);

@@ -57,6 +57,7 @@ typedef struct {
     PyTypeObject *monitor_type; /* Python 3.12 and later */
     Names names;
     PyObject *no_arguments; /* the empty tuple */
+    PyObject *otel_name;    /* of the module that is there once OpenTelemetry is imported */
     Asyncio asyncio;
     PyObject *free_steps; /* see step.c */
     Py_ssize_t free_step_count;
