@@ -16,6 +16,11 @@ YES_AND_NO = [
 ]
 NEITHER = ["2", "y", "t", "enabled", "true false"]
 
+LOG_FORMATS = (
+    [("pretty", "pretty"), ("Compact", "compact"), ("json", "json")],
+    ["xml", "full"],
+)
+
 LIMITS: tuple[list[tuple[str, Any]], list[str]] = ([("0", 0), ("7", 7)], ["-1", "1.5", "none"])
 FILTERS: tuple[list[tuple[str, Any]], list[str]] = (
     [(text, text) for text in ("off", "info,shop.db=debug", "a::b=2, [request{method=GET}]=off")],
@@ -56,6 +61,8 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT": LIMITS,
     "APERF_LOG": FILTERS,
     "RUST_LOG": FILTERS,
+    "APERF_LOG_FORMAT": LOG_FORMATS,
+    "RUST_LOG_FORMAT": LOG_FORMATS,
     "APERF_TRACE": FILTERS,
     "RUST_TRACE": FILTERS,
     "APERF_SHUTDOWN_TIMEOUT_S": ([("0", 0), ("2.5", 25 * 10**8)], ["-1", "never"]),

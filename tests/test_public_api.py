@@ -63,6 +63,14 @@ OFFERED: Final = {
         "SummaryExporter",
         "TracyExporter",
     ],
+    "aperf.logging": [
+        "Handle",
+        "LineFormatter",
+        "SpanEventHandler",
+        "TraceContextFilter",
+        "add_trace_context",
+        "install",
+    ],
     "aperf.model": [
         "WAIT_KINDS",
         "WIDTH",

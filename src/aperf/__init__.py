@@ -111,7 +111,7 @@ _HOME = {
     "task_factory": "_factory",
     "uninstrument_loop": "_client",
 }
-_MODULES = ("exporters", "grpc", "locks", "testing")
+_MODULES = ("exporters", "grpc", "locks", "logging", "testing")
 
 
 def __getattr__(name: str) -> object:

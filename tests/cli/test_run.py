@@ -211,3 +211,22 @@ def test_multiprocessing_imported_before_the_program(tmp_path: Path) -> None:
     path = os.pathsep.join([str(tmp_path / "first"), clean_environment()["PYTHONPATH"]])
     outcome = run_aperf("run", "app.py", cwd=tmp_path, PYTHONPATH=path)
     assert "True\n" == outcome.stdout
+
+
+def test_log_records_are_shown_in_the_form_that_is_asked_for(tmp_path: Path) -> None:
+    """With a format in the environment, records appear with their task; without, as ever."""
+    program = """
+        import asyncio, logging
+
+        async def main():
+            logging.getLogger("shop").info("open")
+
+        asyncio.run(main())
+    """
+    script = write(tmp_path / "app.py", program)
+    quiet = run_aperf("run", "--summary", "none", str(script), cwd=tmp_path)
+    assert ("", 0) == (quiet.stderr, quiet.code)
+    words = ("run", "--summary", "none", str(script))
+    shown = run_aperf(*words, cwd=tmp_path, APERF_LOG_FORMAT="json")
+    (line,) = map(json.loads, shown.stderr.splitlines())
+    assert ("open", "shop", "Task-1") == (line["fields"]["message"], line["target"], line["task"])

@@ -30,6 +30,7 @@ class Watch:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._exporters = exporters = default_exporters(settings, summary=True)
         self._session = aperf.session(exporters=exporters, loops="all", settings=settings)
         self._patience_s = settings.shutdown_timeout_ns / 1e9 + _GRACE_S
@@ -39,9 +40,18 @@ class Watch:
 
     def __enter__(self) -> None:
         self._session.__enter__()
+        self._show_logs()
         self._tell_where_to_look()
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._terminate)
+
+    def _show_logs(self) -> None:
+        """Show log records, if anybody has said in which form."""
+        if self._settings.log_format is not None:
+            from aperf import logging
+
+            filters = self._settings.log_filter
+            logging.install(format=self._settings.log_format, filter=filters)
 
     def _tell_where_to_look(self) -> None:
         """Say where a viewer can connect: the port may have been taken."""

@@ -92,6 +92,7 @@ class Settings:
         task_parent: None for the rules that aperf finds by itself.
         summary_file: None for stderr.
         log_filter: the text of a `Filter`, and so is `trace_filter`.
+        log_format: None shows no log records under ``aperf run``.
         config_file: None when the file is not asked for; what it says stands in the other values.
         sources: where each value comes from: "default", "argument", or the variable's name; the
             values of `otlp` under "otlp.endpoint" and so on, and under "otlp" what decided on it.
@@ -115,6 +116,7 @@ class Settings:
     summary: Literal["text", "json", "none"] = "text"
     summary_file: str | None = None
     log_filter: str = "info"
+    log_format: Literal["pretty", "compact", "json"] | None = None
     trace_filter: str = "info"
     metrics: MetricsSettings | None = None
     metrics_listen: str | None = None

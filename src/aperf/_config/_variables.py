@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ("VARIABLES", "Variable")
 
 _US, _MS, _S = 10**3, 10**6, 10**9
+_LOG_FORMAT = choice("pretty", "compact", "json")
 _PORT = whole(1, 65535)
 _LIMIT = whole(0, 10**9)
 _COUNT = whole(1, 10**9)
@@ -56,7 +57,7 @@ class Variable(NamedTuple):
         OpenTelemetry's specification asks for that. Filters are made of many parts, and `RUST_*`
         are meant for others too.
         """
-        return self.is_opentelemetry or self.kind is FILTER
+        return self.is_opentelemetry or self.kind is FILTER or self.name.startswith("RUST_")
 
     @property
     def is_opentelemetry(self) -> bool:
@@ -180,6 +181,12 @@ VARIABLES: tuple[Variable, ...] = (
     *(
         Variable(name, "log_filter", FILTER, "info", "What is logged, by logger, level and span.")
         for name in ("APERF_LOG", "RUST_LOG")
+    ),
+    *(
+        Variable(
+            name, "log_format", _LOG_FORMAT, "", "`aperf run` shows log records, in this form."
+        )
+        for name in ("APERF_LOG_FORMAT", "RUST_LOG_FORMAT")
     ),
     *(
         Variable(
