@@ -125,6 +125,10 @@ def _run(*command: str) -> None:
 # ---------------------------------------------------------------------------------- running
 
 
+#: Others pick free ports as well, and between the picking and the binding one may be gone.
+_ATTEMPTS = 3
+
+
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [listener.getsockname()[1] for listener in sockets]
@@ -135,20 +139,35 @@ def _free_ports(count: int) -> list[int]:
 
 @contextmanager
 def _running(python: Path, directory: Path) -> Iterator[TestAgent]:
-    main, grpc, http = _free_ports(3)
     log = directory / "log.txt"
+    for attempt in range(_ATTEMPTS):
+        main, grpc, http = _free_ports(3)
+        with _process(python, (main, grpc, http), directory, log) as process:
+            try:
+                _wait_for(f"http://127.0.0.1:{main}/info", process, log)
+                _wait_for(f"http://127.0.0.1:{http}/test/session/traces", process, log)
+            except AssertionError as error:  # a port that was free is another's now
+                if attempt + 1 < _ATTEMPTS and "address already in use" in str(error):
+                    continue
+                raise
+            yield TestAgent(
+                endpoint=f"http://127.0.0.1:{grpc}", http_url=f"http://127.0.0.1:{http}"
+            )
+            return
+
+
+@contextmanager
+def _process(
+    python: Path, ports: tuple[int, int, int], directory: Path, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     program = "from ddapm_test_agent.agent import main; main()"
-    options = ("--port", main, "--otlp-grpc-port", grpc, "--otlp-http-port", http)
-    command = [str(python), "-c", program, *map(str, options)]
+    options = zip(("--port", "--otlp-grpc-port", "--otlp-http-port"), ports, strict=True)
+    command = [str(python), "-c", program, *(str(word) for option in options for word in option)]
     with log.open("wb") as output:
         # It keeps snapshots in the working directory.
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory)
         try:
-            _wait_for(f"http://127.0.0.1:{main}/info", process, log)
-            _wait_for(f"http://127.0.0.1:{http}/test/session/traces", process, log)
-            yield TestAgent(
-                endpoint=f"http://127.0.0.1:{grpc}", http_url=f"http://127.0.0.1:{http}"
-            )
+            yield process
         finally:
             process.terminate()
             try:

@@ -224,7 +224,7 @@ def test_success_with_odd_body(receiver: ScriptedHttpReceiver, answer: HttpAnswe
     with started(receiver.port) as exporter:
         for _ in range(2):
             exporter.export(a_batch(3), in_s(5))
-            assert exporter.flush(in_s(10))
+            assert exporter.flush(in_s(30))
         assert ExporterStatistics(exported_spans=6) == exporter.statistics()
 
 
