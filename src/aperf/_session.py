@@ -15,7 +15,7 @@ from ._stderr import tell
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from concurrent.futures import Future
     from types import TracebackType
     from typing import Any, Literal, Self
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from ._config import Filter, FilterPair, Settings
     from ._ids import Ids
     from ._runtime import Attachment
-    from .model import Exporter, SessionInfo, Statistics, Summary
+    from .model import Exporter, Statistics, Summary
     from .otel import MetricsExporter, MetricsListener
 
-__all__ = ("Session", "default_exporters", "session")
+__all__ = ("Session", "session")
 
 
 class Session:
@@ -154,17 +154,18 @@ class Session:
         if runtime is None:
             return
         from ._config import FilterPair
+        from ._destinations import default_exporters, metrics_among, sampler_for, session_info
 
         filters = self._filters = FilterPair(settings)
         try:
             exporters = default_exporters(settings) if self._exporters is None else self._exporters
-            metrics = _metrics_among(exporters)
+            metrics = metrics_among(exporters)
             self._attachment = runtime.attach(
                 settings,
                 [metrics, *(each for each in exporters if each is not metrics)],
-                _info(settings),
+                session_info(settings),
                 ids=self._ids,
-                sample=_sampler(settings, exporters),
+                sample=sampler_for(settings, exporters),
                 filters=filters,
                 manual_clock=self._manual_clock,
             )
@@ -358,87 +359,6 @@ def load_runtime() -> Any:
 
 def _stay_off(*problems: str) -> None:
     tell(*problems, "telemetry stays off")
-
-
-def _sampler(
-    settings: Settings, exporters: Sequence[Exporter]
-) -> Callable[[int, str], bool] | None:
-    """Return what decides about new traces: an exporter that knows better, else the settings."""
-    from ._sampling import sampler
-
-    sample = sampler(settings)
-    for exporter in exporters:
-        follow = getattr(exporter, "sampler", None)
-        if follow is not None:
-            sample = follow(sample)
-    return sample
-
-
-def _info(settings: Settings) -> SessionInfo:
-    import os
-    import uuid
-
-    from ._config import resource_attributes
-    from ._recorder import IMPLEMENTATION
-    from ._version import installed_version
-    from .model import SessionInfo
-
-    release = installed_version()
-    resource: dict[str, Any] = {
-        "telemetry.sdk.language": "python",
-        "telemetry.sdk.name": "aperf",
-        "telemetry.sdk.version": release,
-        "process.pid": os.getpid(),
-        "service.instance.id": str(uuid.uuid4()),
-        **dict(resource_attributes(config_file=settings.config_file)),
-        "service.name": settings.service_name,
-    }
-    return SessionInfo(
-        service_name=settings.service_name,
-        resource=tuple(resource.items()),
-        implementation=IMPLEMENTATION,
-        version=release,
-    )
-
-
-def _metrics_among(exporters: Sequence[Exporter]) -> MetricsExporter:
-    """Return what takes metrics; where nothing does, one that leaves them to listeners."""
-    from .otel import MetricsExporter
-
-    for exporter in exporters:
-        if isinstance(exporter, MetricsExporter):
-            return exporter
-    return MetricsExporter(application=False)
-
-
-def default_exporters(settings: Settings, *, summary: bool = False) -> list[Exporter]:
-    """Return the destinations that the settings ask for.
-
-    Args:
-        settings: what to follow.
-        summary: whether the summary is wanted beside another destination too.
-    """
-    from . import exporters
-    from .exporters._default import DefaultExporter
-
-    found: list[Exporter] = []
-    if settings.enabled:
-        otherwise: Exporter | None = None
-        if settings.summary != "none":
-            otherwise = exporters.SummaryExporter(settings.summary, settings.summary_file)
-        if summary and otherwise is not None:
-            found.append(otherwise)
-            otherwise = None
-        if settings.otlp is not None:
-            otherwise = exporters.OtlpExporter.from_settings(settings.otlp, settings.limits)
-        found.insert(0, DefaultExporter(otherwise))
-    if settings.tracy_enabled:
-        found.append(exporters.TracyExporter.from_settings(settings))
-    if settings.enabled:
-        from .otel import MetricsExporter
-
-        found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
-    return found
 
 
 def session(

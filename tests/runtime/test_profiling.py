@@ -11,7 +11,7 @@ import pytest
 import aperf
 from aperf import _events, _runtime
 from aperf._config import OtlpSettings, Settings
-from aperf._session import default_exporters
+from aperf._destinations import default_exporters
 from aperf.exporters import MemoryExporter, TracyExporter
 from aperf.exporters._default import DefaultExporter
 from tests.chunks import Chunks

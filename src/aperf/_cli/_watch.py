@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import aperf
-from aperf._session import default_exporters
+from aperf._destinations import default_exporters
 
 if TYPE_CHECKING:
     from types import FrameType

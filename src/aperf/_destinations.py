@@ -1,0 +1,89 @@
+"""Where a session delivers to when nobody names a destination, and what destinations are told."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from . import exporters
+from ._config import resource_attributes
+from ._recorder import IMPLEMENTATION
+from ._sampling import sampler
+from ._version import installed_version
+from .exporters._default import DefaultExporter
+from .model import SessionInfo
+from .otel import MetricsExporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._config import Settings
+    from .model import Exporter
+
+__all__ = ("default_exporters", "metrics_among", "sampler_for", "session_info")
+
+
+def sampler_for(
+    settings: Settings, exporters: Sequence[Exporter]
+) -> Callable[[int, str], bool] | None:
+    """Return what decides about new traces: an exporter that knows better, else the settings."""
+    sample = sampler(settings)
+    for exporter in exporters:
+        follow = getattr(exporter, "sampler", None)
+        if follow is not None:
+            sample = follow(sample)
+    return sample
+
+
+def session_info(settings: Settings) -> SessionInfo:
+    """Return what destinations learn of a session."""
+    release = installed_version()
+    resource: dict[str, Any] = {
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "aperf",
+        "telemetry.sdk.version": release,
+        "process.pid": os.getpid(),
+        "service.instance.id": str(uuid.uuid4()),
+        **dict(resource_attributes(config_file=settings.config_file)),
+        "service.name": settings.service_name,
+    }
+    return SessionInfo(
+        service_name=settings.service_name,
+        resource=tuple(resource.items()),
+        implementation=IMPLEMENTATION,
+        version=release,
+    )
+
+
+def metrics_among(exporters: Sequence[Exporter]) -> MetricsExporter:
+    """Return what takes metrics; where nothing does, one that leaves them to listeners."""
+    for exporter in exporters:
+        if isinstance(exporter, MetricsExporter):
+            return exporter
+    return MetricsExporter(application=False)
+
+
+def default_exporters(settings: Settings, *, summary: bool = False) -> list[Exporter]:
+    """Return the destinations that the settings ask for.
+
+    Args:
+        settings: what to follow.
+        summary: whether the summary is wanted beside another destination too.
+    """
+    found: list[Exporter] = []
+    if settings.enabled:
+        otherwise: Exporter | None = None
+        if settings.summary != "none":
+            otherwise = exporters.SummaryExporter(settings.summary, settings.summary_file)
+        if summary and otherwise is not None:
+            found.append(otherwise)
+            otherwise = None
+        if settings.otlp is not None:
+            otherwise = exporters.OtlpExporter.from_settings(settings.otlp, settings.limits)
+        found.insert(0, DefaultExporter(otherwise))
+    if settings.tracy_enabled:
+        found.append(exporters.TracyExporter.from_settings(settings))
+    if settings.enabled:
+        found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
+    return found
