@@ -87,6 +87,10 @@ MEASURED = {PYTHONS[0], NEWEST}
 PARALLEL = ("-n", "auto")
 
 
+# Tests of pure code that take long (tests/conftest.py) run on the newest Python only.
+ELSEWHERE = ("-m", "not once and not faults and not leaks")
+
+
 # ----------------------------------------------------------------------------------------- helpers
 
 # Nothing of this belongs to the sources, whoever left it there.
@@ -159,14 +163,15 @@ def layers(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The test-suite, for the native core and its Python twin."""
     _install(session, "require")
-    _pytest(session, *PARALLEL, measure=session.python in MEASURED, APERF_TEST_EXPECT="c")
+    which = () if session.python == NEWEST else ELSEWHERE
+    _pytest(session, *PARALLEL, *which, measure=session.python in MEASURED, APERF_TEST_EXPECT="c")
 
 
 @nox.session(python=NEWEST)
 def tests_pure(session: nox.Session) -> None:
     """The test-suite where there is no native core at all."""
     _install(session, "skip")
-    _pytest(session, *PARALLEL, measure=True, APERF_TEST_EXPECT="python")
+    _pytest(session, *PARALLEL, *ELSEWHERE, measure=True, APERF_TEST_EXPECT="python")
 
 
 @nox.session(python=NEWEST)

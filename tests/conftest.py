@@ -26,6 +26,25 @@ if TYPE_CHECKING:
 # that; some of them are about Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# ------------------------------------------------------------------------------------ what runs where
+
+#: Tests of pure code, the same on every Python and beside either core, that take long.
+_ONCE: Final = (
+    "tests/protocol/",
+    "tests/exporters/tracy/map/test_any_",
+    "tests/integration/test_tracy_capture.py",
+    "tests/test_pytracy.py",
+    "tests/otel/test_listener",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what one Python is enough for: nox runs it on the newest."""
+    for item in items:
+        if any(part in item.path.as_posix() for part in _ONCE):
+            item.add_marker("once")
+
+
 # --------------------------------------------------------------------------------------- both twins
 
 
