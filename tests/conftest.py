@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # that; some of them are about Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# ------------------------------------------------------------------------------------ what runs where
+# ---------------------------------------------------------------------------------- what runs where
 
 #: Tests of pure code, the same on every Python and beside either core, that take long.
 _ONCE: Final = (
