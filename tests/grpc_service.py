@@ -114,6 +114,10 @@ class Telemetry:
 # ------------------------------------------------------------------------------------- the service
 
 
+#: Contexts of calls whose handler waits for good, all requests being there.
+waiting: Final[list[Any]] = []
+
+
 async def _act(word: bytes, context: Any) -> None:
     """End a call as a word of its client says, as in ``abort NOT_FOUND``."""
     how, _, name = word.decode().partition(" ")
@@ -126,6 +130,7 @@ async def _act(word: bytes, context: Any) -> None:
         context.set_code(grpc.StatusCode[name])
         raise RuntimeError("failed")
     elif how == "wait":
+        waiting.append(context)
         await asyncio.Event().wait()
 
 

@@ -16,7 +16,7 @@ from aperf.protocol.tracy._server import Server
 from tests.watched import DEADLINE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from aperf.protocol.tracy._server import Trace
 
@@ -95,17 +95,21 @@ class Tap:
                 return
             self._server = Server(int.from_bytes(hello[8:], "little"))
             program.sendall(hello)
-            back = threading.Thread(target=self._pass_on, args=(viewer, program, None))
+            back = threading.Thread(
+                target=self._pass_on, args=(viewer, program, self._server.overhear)
+            )
             back.start()
-            self._pass_on(program, viewer, self._server)
+            self._pass_on(program, viewer, self._read)
             back.join()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, server: Server | None) -> None:
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, listen: Callable[[bytes], None]
+    ) -> None:
         """Pass bytes on in one direction; what either side does about the other, both learn."""
         try:
             while data := source.recv(1 << 18):
-                if server is not None:
-                    self._read(server, data)
+                with self._lock:
+                    listen(data)
                 target.sendall(data)
         except OSError:
             pass  # killed
@@ -115,11 +119,10 @@ class Tap:
             except OSError:
                 pass  # closed already
 
-    def _read(self, server: Server, data: bytes) -> None:
-        with self._lock:
-            self.received += len(data)
-            server.receive(data)
-            server.send()  # what is asked here the viewer asks as well
+    def _read(self, data: bytes) -> None:
+        assert self._server is not None
+        self.received += len(data)
+        self._server.receive(data)
 
 
 @contextmanager

@@ -10,7 +10,17 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from aperf.grpc import client_interceptors, server_interceptors
 from aperf.otel._grpc_conventions import SERVER_ERRORS
-from tests.grpc_service import ARITIES, SERVICE, Telemetry, all_handlers, call, method, run, serving
+from tests.grpc_service import (
+    ARITIES,
+    SERVICE,
+    Telemetry,
+    all_handlers,
+    call,
+    method,
+    run,
+    serving,
+    waiting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,8 +178,9 @@ def test_cancellation_of_the_task(lazy_loop_factory: LoopFactory, arity: str) ->
             server=server_interceptors(**telemetry.providers),
             client=client_interceptors(**telemetry.providers),
         ) as channel:
+            before = len(waiting)
             task = asyncio.create_task(call(channel, arity, "wait"))
-            while telemetry.in_flight("server") == 0:
+            while len(waiting) == before:  # then it has sent all of it
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

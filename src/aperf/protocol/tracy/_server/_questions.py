@@ -10,10 +10,12 @@ from aperf.protocol.tracy._versions import QueryKind, query_numbers
 
 from ._faults import Undiagnosed
 
-__all__ = ("CREDIT", "Questions")
+__all__ = ("CREDIT", "QUERY_BYTES", "Questions")
 
 #: Type, what it is about, and more of it.
 _QUERY: Final = struct.Struct("<BQI")
+
+QUERY_BYTES: Final = _QUERY.size
 
 #: How many queries a real server lets its client owe at most.
 CREDIT: Final = 8192 - 4
@@ -76,6 +78,13 @@ class Questions:
             out += _QUERY.pack(self._numbers[kind], about, extra)
             self._owed.setdefault(_group(kind), deque()).append(about)
         return bytes(out)
+
+    def overhear(self, query: bytes) -> None:
+        """Take note of a query that somebody else has sent: the answer comes here, too."""
+        number, about, _ = _QUERY.unpack(query)
+        for kind, known in self._numbers.items():
+            if known == number:
+                self._owed.setdefault(_group(kind), deque()).append(about)
 
     def farewell(self) -> bytes:
         """Return the query that ends the connection. It has no answer."""

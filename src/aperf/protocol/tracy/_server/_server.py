@@ -11,7 +11,7 @@ from aperf.protocol.tracy._errors import LocalProtocolError, RemoteProtocolError
 from aperf.protocol.tracy._versions import VERSIONS, QueryKind
 
 from ._lz4 import WINDOW, decompress
-from ._questions import CREDIT, Questions
+from ._questions import CREDIT, QUERY_BYTES, Questions
 from ._reader import Reader
 from ._trace import Trace
 from ._welcome import ON_DEMAND_SIZE, OnDemand, ReceivedWelcome, decode_welcome, welcome_size
@@ -83,6 +83,7 @@ class Server:
         self._history = b""
         self._farewell = b""
         self._reader: Reader | None = None
+        self._overheard = bytearray()
 
     @property
     def state(self) -> ServerState:
@@ -112,6 +113,17 @@ class Server:
     def hello(self) -> bytes:
         """Return the first bytes to send."""
         return _HELLO + self._version.to_bytes(4, "little")
+
+    def overhear(self, queries: bytes) -> None:
+        """Take bytes that another server sends to the client, whose answers come here as well.
+
+        For a relay between the two. It does not `send`: answers come in the order in which the
+        other one asks, and some do not say what they answer.
+        """
+        self._overheard += queries
+        while len(self._overheard) >= QUERY_BYTES:
+            self._questions.overhear(bytes(self._overheard[:QUERY_BYTES]))
+            del self._overheard[:QUERY_BYTES]
 
     def receive(self, data: bytes) -> None:
         """Take bytes from the client. Those that come after the end are ignored.
