@@ -114,8 +114,8 @@ class Telemetry:
 # ------------------------------------------------------------------------------------- the service
 
 
-#: Contexts of calls whose handler waits for good, all requests being there.
-waiting: Final[list[Any]] = []
+#: One for each call whose handler came to wait for good, all requests being there.
+waiting: Final[list[bytes]] = []
 
 
 async def _act(word: bytes, context: Any) -> None:
@@ -130,7 +130,7 @@ async def _act(word: bytes, context: Any) -> None:
         context.set_code(grpc.StatusCode[name])
         raise RuntimeError("failed")
     elif how == "wait":
-        waiting.append(context)
+        waiting.append(word)
         await asyncio.Event().wait()
 
 
