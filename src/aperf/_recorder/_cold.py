@@ -24,8 +24,6 @@ __all__ = ("Cold", "message_of", "traceback_frames")
 
 #: Frames kept of a traceback.
 MAX_TRACEBACK: Final = 32
-#: Timers count in milliseconds in uvloop, and may be so much early.
-EARLY_S: Final = 0.002
 #: Bytes kept of an exception's message.
 MAX_MESSAGE: Final = 1_024
 
@@ -110,7 +108,7 @@ class Cold:
 
 def _is_overdue(scope: Any) -> bool:
     """Say whether one of anyio's cancel scopes, or one around it, was cancelled by its deadline."""
-    now = asyncio.get_running_loop().time() + EARLY_S
+    now = asyncio.get_running_loop().time()
     while scope is not None:
         if scope.cancel_called and scope.deadline <= now:
             return True
