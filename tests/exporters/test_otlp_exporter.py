@@ -420,6 +420,8 @@ def test_from_settings(receiver: ScriptedReceiver) -> None:
         ({"compression": "zip"}, "compression is 'zip'; none or gzip"),
         ({"timeout_s": 0}, "timeout_s is 0; more than 0"),
         ({"queue_spans": 0}, "queue_spans is 0; 1 or more"),
+        ({"batch_spans": 0}, "batch_spans is 0; 1 to 4096"),
+        ({"batch_spans": 4097}, "batch_spans is 4097; 1 to 4096"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import pytest
 
 from aperf._recorder._layout import Kind
-from aperf.exporters._tracy import _sockets
+from aperf.exporters._tracy import _sockets, _viewer
+from aperf.exporters.tracy import LIVE_NS
 from aperf.protocol.tracy._server import ServerState
 from tests.tracy_records import FakeTables, birth, chunk, record, step
 from tests.tracy_viewer import Exporter, Viewer, connected, exporting, in_ns
@@ -78,6 +80,35 @@ def test_much_history_comes_whole_and_in_order() -> None:
             viewer.until_seen("STEP 10000")
             assert [f"STEP {number}" for number in range(1, 10_001)] == viewer.messages[1:]
         assert 0 == exporter.counters().dropped_records
+
+
+def test_slices_are_as_long_as_the_pauses_of_a_busy_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a pause takes longer than it should, a viewer catches up nevertheless."""
+    slices: list[int] = []
+
+    def oversleep(_: float) -> None:
+        slices.append(sys._getframe(1).f_locals["self"]._slice_ns)
+        time.sleep(0.005)
+
+    monkeypatch.setattr(_viewer, "_sleep", oversleep)
+    with exporting() as exporter:
+        put(exporter, b"".join(step(number) for number in range(1, 3_001)))
+        with connected(exporter.port) as viewer:
+            viewer.until_seen("STEP 3000")
+    first, *others = slices
+    assert _viewer._SLICE_NS == first
+    assert {_viewer._LONGEST_SLICE_NS} == set(others)
+
+
+def test_records_are_wanted_sooner_while_a_viewer_looks_on() -> None:
+    """Without one, the usual interval will do."""
+    with exporting() as exporter:
+        assert sys.maxsize == exporter.interval_ns
+        with connected(exporter.port):
+            until(lambda: LIVE_NS == exporter.interval_ns, "the viewer")
+        until(lambda: sys.maxsize == exporter.interval_ns, "the end of the connection")
 
 
 def test_live_records_follow_history() -> None:
