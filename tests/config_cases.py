@@ -8,6 +8,7 @@ from typing import Any
 OTLP = "OTEL_EXPORTER_OTLP_"
 TRACES = "OTEL_EXPORTER_OTLP_TRACES_"
 METRICS = "OTEL_EXPORTER_OTLP_METRICS_"
+LOGS = "OTEL_EXPORTER_OTLP_LOGS_"
 ALL_AWAITS = [("all", "all")] if sys.version_info >= (3, 12) else []
 
 YES_AND_NO = [
@@ -169,5 +170,23 @@ METRICS_ONLY: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
             for name in ("explicit_bucket_histogram", "base2_exponential_bucket_histogram")
         ],
         ["explicit"],
+    ),
+}
+
+#: Of log records alone.
+LOGS_ONLY: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
+    "OTEL_BLRP_SCHEDULE_DELAY": ([("0", 0), ("250", 250 * 10**6)], ["-5", "soon"]),
+    "OTEL_BLRP_MAX_QUEUE_SIZE": ([("1", 1), ("8192", 8192)], ["0", "1e3", "many"]),
+    "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": ([("64", 64)], ["0", "-1", "all"]),
+    "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": LIMITS,
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": LIMITS,
+}
+
+#: The variables that say whether log records leave.
+LOGS_SWITCHES: dict[str, tuple[list[tuple[str, bool]], list[str]]] = {
+    LOGS + "ENABLED": (YES_AND_NO, NEITHER),
+    "OTEL_LOGS_EXPORTER": (
+        [("otlp", True), ("console, OTLP", True), ("none", False), ("console", False)],
+        ["zipkin", "prometheus"],
     ),
 }

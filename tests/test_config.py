@@ -16,6 +16,7 @@ import pytest
 from aperf._config import (
     VARIABLES,
     LimitSettings,
+    LogsSettings,
     MetricsSettings,
     OtlpSettings,
     Settings,
@@ -31,6 +32,9 @@ from aperf._errors import ConfigurationError
 from tests.config_cases import (
     HTTP_BAD,
     HTTP_ENDPOINTS,
+    LOGS,
+    LOGS_ONLY,
+    LOGS_SWITCHES,
     METRICS,
     METRICS_ONLY,
     NEITHER,
@@ -44,7 +48,7 @@ from tests.config_cases import (
 
 DOCS = Path(__file__).parents[1] / "docs" / "reference" / "environment.md"
 FILES = {"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"}
-DEFAULTS = Settings(otlp=OtlpSettings(), metrics=MetricsSettings())
+DEFAULTS = Settings(otlp=OtlpSettings(), metrics=MetricsSettings(), logs=LogsSettings())
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317"}
 
 
@@ -67,8 +71,9 @@ def test_cases_cover_table() -> None:
     """Every variable is tested with good values, and with bad ones unless any text is good."""
     cases = PLAIN | SWITCHES
     cases |= METRICS_ONLY | {"OTEL_METRICS_EXPORTER": ([], ["zipkin"])}
-    cases |= {METRICS + end: case for end, case in PER_SIGNAL.items()}
-    cases |= {prefix + end: case for end, case in PER_SIGNAL.items() for prefix in (OTLP, TRACES)}
+    cases |= LOGS_ONLY | LOGS_SWITCHES
+    prefixes = (OTLP, TRACES, METRICS, LOGS)
+    cases |= {prefix + end: case for end, case in PER_SIGNAL.items() for prefix in prefixes}
     assert {variable.name for variable in VARIABLES} == cases.keys() | FILES  # test_config_file.py
     any_text = {name for name, (_, bad) in cases.items() if not bad}
     assert any_text == {v.name for v in VARIABLES if v.kind.accepts == "a text"} - FILES
@@ -79,9 +84,14 @@ def test_table_covers_settings() -> None:
     named = {variable.field for variable in VARIABLES}
     plain = {field.name for field in fields(Settings)} - {"sources"}
     otlp = {f"otlp.{field.name}" for field in fields(OtlpSettings)}
-    how = {field.name for field in fields(OtlpSettings) + fields(MetricsSettings)} - {"otlp"}
     limits = {f"limits.{field.name}" for field in fields(LimitSettings)}
-    assert named == (plain - {"limits"}) | otlp | limits | {f"metrics.{name}" for name in how}
+    signals = {
+        f"{signal}.{field.name}"
+        for signal, kind in (("metrics", MetricsSettings), ("logs", LogsSettings))
+        for field in fields(OtlpSettings) + fields(kind)
+        if field.name != "otlp"
+    }
+    assert named == (plain - {"limits"}) | otlp | limits | signals
 
 
 def test_defaults_agree() -> None:
@@ -89,7 +99,7 @@ def test_defaults_agree() -> None:
     for variable in VARIABLES:
         group, _, field = variable.field.rpartition(".")
         owner = getattr(DEFAULTS, group) if group else DEFAULTS
-        if variable.default and field != "otlp":
+        if variable.default and field not in ("logs", "otlp"):
             assert getattr(owner, field) == variable.kind.parse(variable.default), variable.name
 
 
@@ -175,6 +185,8 @@ def test_otlp_switch(name: str, text: str, otlp: bool) -> None:
         *((name, text) for name, (_, bad) in (PLAIN | SWITCHES).items() for text in bad),
         *((name, text) for name, (_, bad) in METRICS_ONLY.items() for text in bad),
         ("OTEL_METRICS_EXPORTER", "zipkin"),
+        *((name, text) for name, (_, bad) in (LOGS_ONLY | LOGS_SWITCHES).items() for text in bad),
+        *((LOGS + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
         *((METRICS + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
         *((OTLP + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
         *((TRACES + end, text) for end, (_, bad) in PER_SIGNAL.items() for text in bad),
@@ -258,7 +270,10 @@ def test_rivals_cover_table() -> None:
     by_field: dict[str, list[str]] = {}
     for variable in VARIABLES:
         by_field.setdefault(variable.field, []).append(variable.name)
-    found = {tuple(n) for field, n in by_field.items() if len(n) > 1 and "otlp" not in field}
+    signals = ("otlp", "logs")
+    found = {
+        tuple(n) for field, n in by_field.items() if len(n) > 1 and not field.startswith(signals)
+    }
     assert found - {tuple(sorted(FILES))} == set(RIVALS)
 
 

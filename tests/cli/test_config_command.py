@@ -57,7 +57,7 @@ def test_defaults_as_json(config: Callable[..., tuple[int, str, str]]) -> None:
     report = as_dict(config)
     assert ["version", "settings", "warnings"] == list(report)
     assert (1, []) == (report["version"], report["warnings"])
-    off = ("metrics.", "otlp.")
+    off = ("logs.", "metrics.", "otlp.")
     shown = [variable for variable in VARIABLES if not variable.field.startswith(off)]
     assert {variable.field for variable in shown} == report["settings"].keys()
     names = [name for setting in report["settings"].values() for name in setting["variables"]]

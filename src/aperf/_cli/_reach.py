@@ -25,7 +25,7 @@ _TRACY_PORTS = 20  # so many are tried
 class Destination(NamedTuple):
     """Something that a session delivers to."""
 
-    kind: str  #: "otlp", "tracy" or "summary"
+    kind: str  #: "otlp" (spans), "metrics", "logs", "tracy" or "summary"
     target: str
     state: str  #: "reachable", "not tried", "writable", or what is wrong
     ok: bool
@@ -37,10 +37,14 @@ def destinations(settings: Settings) -> tuple[Destination, ...]:
 
 
 def _destinations(settings: Settings) -> Iterator[Destination]:
-    if settings.otlp is not None:
-        target = public_endpoint(settings.otlp.endpoint)
-        state = _missing_file(settings.otlp) or _connect(settings.otlp.endpoint)
-        yield Destination("otlp", target, state + _hint(settings.otlp), state in _WELL)
+    signals = {"otlp": settings.otlp}
+    signals["metrics"] = None if settings.metrics is None else settings.metrics.otlp
+    signals["logs"] = None if settings.logs is None else settings.logs.otlp
+    for kind, otlp in signals.items():
+        if otlp is not None:
+            target = public_endpoint(otlp.endpoint)
+            state = _missing_file(otlp) or _connect(otlp.endpoint)
+            yield Destination(kind, target, state + _hint(otlp), state in _WELL)
     if settings.tracy_enabled:
         yield _tracy(settings)
     if settings.summary != "none":

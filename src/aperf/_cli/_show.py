@@ -28,10 +28,18 @@ _UNITS = {
     "tracy_history_ns": (10**9, "s"),
     "tracy_history_bytes": (1 << 20, "MiB"),
     "otlp.timeout_s": (1, "s"),
+    "logs.timeout_s": (1, "s"),
+    "logs.delay_ns": (10**6, "ms"),
     "metrics.timeout_s": (1, "s"),
     "metrics.interval_ns": (10**9, "s"),
 }
 _OTLP_VARIABLES = "OTEL_EXPORTER_OTLP_"
+_SIGNALS = ("otlp", "metrics", "logs")
+#: Settings of their own, and how the column is called that says where they come from.
+_GROUPS = {
+    "limits": "source",
+    **dict.fromkeys(_SIGNALS, f"source ({_OTLP_VARIABLES}…)"),
+}
 
 
 class _Setting(NamedTuple):
@@ -84,8 +92,7 @@ def print_settings(settings: Settings) -> None:
     """Print the configuration for people: what is set, and the variable that would set the rest."""
     rows = [(_label(setting), _text(setting), _origin(setting)) for setting in _settings(settings)]
     print_table(("setting", "value", "source"), [row for row in rows if "." not in row[0]])
-    otlp = f"source ({_OTLP_VARIABLES}…)"
-    for group, source in {"limits": "source", "otlp": otlp, "metrics": otlp}.items():
+    for group, source in _GROUPS.items():
         part = f"{group}."
         if found := [(row[0][len(part) :], *row[1:]) for row in rows if row[0].startswith(part)]:
             print()
@@ -106,10 +113,10 @@ def _settings(settings: Settings) -> Iterator[_Setting]:
         if dot and value is None:
             continue
         if dot:
-            # What says how metrics travel stands one level deeper.
+            # What says how metrics and logs travel stands one level deeper.
             owner = value if hasattr(value, part) else value.otlp
             value = _public(owner, part)
-        elif field in ("metrics", "otlp"):
+        elif field in _SIGNALS:
             value = value is not None
         source = settings.sources[field]
         if (field, source) == ("service_name", "default"):
@@ -141,7 +148,7 @@ def _text(setting: _Setting) -> str:
         size, unit = _UNITS[field]
         return f"{value / size:g} {unit}"
     if isinstance(value, bool):
-        on = "on" if field in ("metrics", "otlp") else "true"
+        on = "on" if field in _SIGNALS else "true"
         return on if value else {"on": "off", "true": "false"}[on]
     if isinstance(value, dict):
         return ", ".join(f"{key}=***" for key in value) or "-"
@@ -154,7 +161,7 @@ def _origin(setting: _Setting) -> str:
     name = setting.variables[-1] if per_signal else setting.variables[0]
     if setting.field == "otlp":
         name = "OTEL_SDK_ENABLED"
-    elif setting.field == "metrics":
-        name = "OTEL_METRICS_EXPORTER"
+    elif setting.field in _SIGNALS:
+        name = f"OTEL_{setting.field.upper()}_EXPORTER"
     origin = f"default ({name})" if setting.source == "default" else setting.source
     return origin.replace(_OTLP_VARIABLES, "…") if per_signal else origin

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from ._filter import Filter
     from ._filter_pair import FilterPair
     from ._kinds import ENDPOINT, Kind
+    from ._logs import may_export_logs
     from ._modules import ModuleNames
     from ._read import Reading, read_settings, read_settings_with_warnings, refusal
     from ._service import resource_attributes, script_name
-    from ._settings import LimitSettings, MetricsSettings, OtlpSettings, Settings
+    from ._settings import LimitSettings, LogsSettings, MetricsSettings, OtlpSettings, Settings
     from ._variables import VARIABLES, Variable
 
 __all__ = (
@@ -28,6 +29,7 @@ __all__ = (
     "Kind",
     "Level",
     "LimitSettings",
+    "LogsSettings",
     "MetricsSettings",
     "ModuleNames",
     "OtlpSettings",
@@ -35,6 +37,7 @@ __all__ = (
     "Settings",
     "Variable",
     "complaint",
+    "may_export_logs",
     "pure_python",
     "read_settings",
     "read_settings_with_warnings",
@@ -51,6 +54,7 @@ _HOME = {
     "Kind": "_kinds",
     "Level": "_directives",
     "LimitSettings": "_settings",
+    "LogsSettings": "_settings",
     "MetricsSettings": "_settings",
     "ModuleNames": "_modules",
     "OtlpSettings": "_settings",
@@ -58,6 +62,7 @@ _HOME = {
     "Settings": "_settings",
     "VARIABLES": "_variables",
     "Variable": "_variables",
+    "may_export_logs": "_logs",
     "read_settings": "_read",
     "read_settings_with_warnings": "_read",
     "refusal": "_read",

@@ -20,6 +20,7 @@ __all__ = (
     "HEADER_NAME",
     "HEADER_VALUE",
     "LISTEN_ADDRESS",
+    "LOGS_EXPORTER",
     "METRICS_EXPORTER",
     "OTEL_BOOLEAN",
     "PAIRS",
@@ -229,6 +230,14 @@ def _metrics_exporter(text: str) -> bool:
     return "otlp" in names
 
 
+def _logs_exporter(text: str) -> bool:
+    """Say whether OTLP is among the exporters; others are the program's own business."""
+    names = {name.strip().lower() for name in text.split(",")}
+    if not names & {"otlp", "none", "console"}:
+        raise ValueError(text)
+    return "otlp" in names
+
+
 def _traces_exporter(text: str) -> bool:
     """Say whether OTLP is among the exporters; aperf knows no other."""
     names = {name.strip().lower() for name in text.split(",")}
@@ -253,6 +262,7 @@ PAIRS = Kind("key=value,key=value, percent-encoded", parse_pairs)
 LISTEN_ADDRESS = Kind(
     "HOST:PORT, [IPv6]:PORT or :PORT for all interfaces (port 0: any free one)", _listen_address
 )
+LOGS_EXPORTER = Kind("otlp, console or none", _logs_exporter)
 METRICS_EXPORTER = Kind("otlp, prometheus, console or none", _metrics_exporter)
 SERVICE_NAME = Kind("key=value,key=value, percent-encoded", _service_name)
 PROTOCOL = choice("grpc", "http/protobuf", "http/json")

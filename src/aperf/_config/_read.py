@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aperf._errors import ConfigurationError
 
 from ._kinds import URL, Kind, PartlyAccepted
+from ._logs import read_logs
 from ._metrics import read_metrics
 from ._otlp import read_otlp
 from ._service import script_name
-from ._settings import LimitSettings, MetricsSettings, OtlpSettings, Settings
+from ._settings import LimitSettings, LogsSettings, MetricsSettings, OtlpSettings, Settings
 from ._switch import complaint
 from ._variables import VARIABLES, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = (
     "Reading",
@@ -35,6 +36,12 @@ __all__ = (
 )
 
 
+_GROUPS = {"limits": LimitSettings, "logs": LogsSettings, "metrics": MetricsSettings}
+_SIGNALS: tuple[tuple[str, type[Any], Callable[..., Any]], ...] = (
+    ("otlp", OtlpSettings, read_otlp),
+    ("metrics", MetricsSettings, read_metrics),
+    ("logs", LogsSettings, read_logs),
+)
 _FIELDS = {field.name: field for field in fields(Settings) if field.name != "sources"}
 
 
@@ -85,8 +92,8 @@ def read_arguments(
     """Read the configuration for a caller whose arguments are checked already.
 
     Args:
-        arguments: what the caller decides, by `Variable.field`; for "otlp" and "metrics" the whole
-            settings, or whether there is any.
+        arguments: what the caller decides, by `Variable.field`; for "otlp", "metrics" and "logs"
+            the whole settings, or whether there is any.
         environ: the variables; those of the process by default.
         problems: what was wrong with the arguments.
 
@@ -178,7 +185,7 @@ def refusal(name: str, value: object) -> str:
         # Without a scheme it would depend on the SDK's reading what is meant.
         good = isinstance(value, OtlpSettings) or (isinstance(value, str) and _reads(URL, value))
         return "" if good else URL.accepts
-    if group := {"limits": LimitSettings, "metrics": MetricsSettings}.get(name):
+    if group := _GROUPS.get(name):
         return "" if isinstance(value, group) else group.__name__
     default = _FIELDS[name].default
     if isinstance(default, bool):
@@ -200,20 +207,18 @@ def _reads(kind: Kind, text: str) -> bool:
 def _fold(values: Values, warnings: list[str]) -> Reading:
     chosen: dict[str, Any] = {"service_name": script_name()}
     sources = dict.fromkeys(_FIELDS, "default")
-    for name in _FIELDS.keys() - {"limits", "metrics", "otlp"}:
+    for name in _FIELDS.keys() - {"otlp", *_GROUPS}:
         if found := values.field(name):
             chosen[name], sources[name] = found
     chosen["limits"] = values.arguments.get("limits") or _limits(values, sources)
-    otlp, metrics = values.arguments.get("otlp"), values.arguments.get("metrics")
-    if isinstance(otlp, OtlpSettings):
-        sources["otlp"] = "argument"
-    else:
-        otlp = read_otlp(values, sources, warnings)
-    if isinstance(metrics, MetricsSettings):
-        sources["metrics"] = "argument"
-    else:
-        metrics = read_metrics(values, sources, warnings)
-    settings = Settings(**chosen, otlp=otlp, metrics=metrics, sources=MappingProxyType(sources))
+    given, results = values.arguments, dict[str, Any]()
+    for name, kind, read in _SIGNALS:
+        results[name] = given.get(name)
+        if isinstance(results[name], kind):
+            sources[name] = "argument"
+        else:
+            results[name] = read(values, sources, warnings)
+    settings = Settings(**chosen, **results, sources=MappingProxyType(sources))
     return Reading(settings, tuple(warnings))
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-__all__ = ("LimitSettings", "MetricsSettings", "OtlpSettings", "Settings")
+__all__ = ("LimitSettings", "LogsSettings", "MetricsSettings", "OtlpSettings", "Settings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +82,34 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogsSettings:
+    """Where log records go as OTLP, how, and how many may be on their way.
+
+    Attributes:
+        otlp: where and how; for HTTP, an endpoint without a path means ``/v1/logs``.
+        delay_ns: so long a record waits for others to go with it.
+        queue_records: waiting to be sent.
+        batch_records: in one request.
+        attributes: of a record.
+        attribute_length: of a text in an attribute; None for no limit.
+    """
+
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)
+    delay_ns: int = 10**9
+    queue_records: int = 2048
+    batch_records: int = 512
+    attributes: int = 128
+    attribute_length: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, with its defaults; docs/reference/environment.md explains each.
 
     Attributes:
         otlp: None when nothing is to leave as OTLP.
         metrics: None when no metrics are to be pushed.
+        logs: None when no log records are to leave as OTLP.
         metrics_listen: None when no listener is to begin with a session.
         task_parent: None for the rules that aperf finds by itself.
         summary_file: None for stderr.
@@ -117,6 +139,7 @@ class Settings:
     summary_file: str | None = None
     log_filter: str = "info"
     log_format: Literal["pretty", "compact", "json"] | None = None
+    logs: LogsSettings | None = None
     trace_filter: str = "info"
     metrics: MetricsSettings | None = None
     metrics_listen: str | None = None

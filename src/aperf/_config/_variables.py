@@ -12,6 +12,7 @@ from ._kinds import (
     FILTER,
     HEADERS,
     LISTEN_ADDRESS,
+    LOGS_EXPORTER,
     METRICS_EXPORTER,
     OTEL_BOOLEAN,
     PROTOCOL,
@@ -35,7 +36,7 @@ _LOG_FORMAT = choice("pretty", "compact", "json")
 _PORT = whole(1, 65535)
 _LIMIT = whole(0, 10**9)
 _COUNT = whole(1, 10**9)
-_OURS = ("OTEL_SDK_ENABLED",)
+_OURS = ("OTEL_EXPORTER_OTLP_LOGS_ENABLED", "OTEL_SDK_ENABLED")
 
 
 class Variable(NamedTuple):
@@ -72,6 +73,10 @@ def _otlp(what: str, field: str, kind: Kind, default: str, help: str) -> Iterato
 
 def _metrics(what: str, field: str, kind: Kind, default: str, help: str) -> Variable:
     return Variable(f"OTEL_EXPORTER_OTLP_METRICS_{what}", f"metrics.{field}", kind, default, help)
+
+
+def _logs(what: str, field: str, kind: Kind, help: str) -> Variable:
+    return Variable(f"OTEL_EXPORTER_OTLP_LOGS_{what}", f"logs.{field}", kind, "", help)
 
 
 VARIABLES: tuple[Variable, ...] = (
@@ -402,5 +407,68 @@ VARIABLES: tuple[Variable, ...] = (
         choice("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
         "explicit_bucket_histogram",
         "Form of histograms.",
+    ),
+    Variable(
+        "OTEL_EXPORTER_OTLP_LOGS_ENABLED",
+        "logs",
+        BOOLEAN,
+        "false",
+        "Log records leave as OTLP, too.",
+    ),
+    Variable(
+        "OTEL_LOGS_EXPORTER",
+        "logs",
+        LOGS_EXPORTER,
+        "",
+        "`otlp`: the same, if an endpoint is set; others: they do not.",
+    ),
+    _logs("ENDPOINT", "endpoint", ENDPOINT, "Log records go there."),
+    _logs("PROTOCOL", "protocol", PROTOCOL, "What log records travel in."),
+    _logs("HEADERS", "headers", HEADERS, "Sent with log records."),
+    _logs("INSECURE", "insecure", OTEL_BOOLEAN, "No TLS for log records."),
+    _logs("CERTIFICATE", "certificate", TEXT, "File of trusted certificates (PEM)."),
+    _logs("CLIENT_KEY", "client_key", TEXT, "File of the client's private key (PEM)."),
+    _logs(
+        "CLIENT_CERTIFICATE",
+        "client_certificate",
+        TEXT,
+        "File of the client's certificate chain (PEM).",
+    ),
+    _logs("COMPRESSION", "compression", choice("none", "gzip"), "Compression of log records."),
+    _logs("TIMEOUT", "timeout_s", number(exclusive=True), "Seconds for one request."),
+    Variable(
+        "OTEL_BLRP_SCHEDULE_DELAY",
+        "logs.delay_ns",
+        number(ns=_MS),
+        "1000",
+        "So many milliseconds a record waits for others to go with it.",
+    ),
+    Variable(
+        "OTEL_BLRP_MAX_QUEUE_SIZE",
+        "logs.queue_records",
+        _COUNT,
+        "2048",
+        "So many records may wait to be sent; more are dropped and counted.",
+    ),
+    Variable(
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        "logs.batch_records",
+        _COUNT,
+        "512",
+        "Records in one request, at most.",
+    ),
+    Variable(
+        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+        "logs.attributes",
+        _LIMIT,
+        "128",
+        "Attributes of a record, at most.",
+    ),
+    Variable(
+        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+        "logs.attribute_length",
+        _LIMIT,
+        "",
+        "Longer texts in attributes of a record are cut.",
     ),
 )
