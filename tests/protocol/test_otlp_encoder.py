@@ -29,6 +29,8 @@ from aperf.model import (
     ThreadInfo,
 )
 from aperf.protocol.otlp import EncodedSpans, Encoder, pack
+from aperf.protocol.otlp._await_rows import records
+from aperf.protocol.otlp._wire import VARINT, _read_value, _read_varint
 
 if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
@@ -297,6 +299,19 @@ def test_ready_times(ready: int) -> None:
     """A ready time that does not fit the fixed width of the short way takes the long one."""
     batch = a_batch(a_row(READY=ready, LINK_SPAN=5), a_row(READY=3))
     assert_agrees(batch, Encoder(()).encode(batch))
+
+
+def test_numbers_of_32_bits_are_short() -> None:
+    """None takes more than 5 bytes: protobuf.js would read what follows from the wrong place."""
+    record, position = records(array("Q", a_row(LINK_SPAN=5))) or b"", 0
+    sizes = []
+    while position < len(record):
+        key, start = _read_varint(record, position)
+        _, position = _read_value(record, start, key & 7)
+        if key & 7 == VARINT:
+            sizes.append(position - start)
+    assert sizes
+    assert 5 >= max(sizes)
 
 
 @pytest.mark.parametrize("waker", [0, 8])

@@ -5,8 +5,8 @@ such a span that do not depend on its call site have fixed places, so that they 
 column by column instead of span by span:
 
 * The order of fields in a message is free, and a varint may be written longer than it has to be.
-  So ``aperf.ready_ns`` always takes 8 bytes (7 bits in each), and the span kind pads the record to
-  a multiple of 8.
+  So ``aperf.ready_ns`` always takes 8 bytes (7 bits in each). Counters of what was dropped, all 0,
+  and the span kind pad the record to a multiple of 8.
 * An array of n records is one record with empty cells, repeated; a `memoryview` that starts
   at a cell and steps by the length of a record then takes a whole column of the batch in one
   assignment, in C. Ids are big-endian on the wire and times little-endian: the one half is copied
@@ -76,12 +76,20 @@ def _size(parts: Sequence[bytes | Column]) -> int:
     return sum(8 if isinstance(part, Column) else len(part) for part in parts)
 
 
+_COUNTERS: Final = b"".join(
+    tag(field, VARINT) + varint(0)
+    for field in (SpanField.DROPPED_ATTRIBUTES, SpanField.DROPPED_EVENTS, SpanField.DROPPED_LINKS)
+)
+
+
 def _kind(padding: int) -> bytes:
-    """Encode the field `kind` in 2 + `padding` bytes."""
-    value = varint(KIND_INTERNAL)
-    if padding:
-        value = bytes((KIND_INTERNAL | 0x80, *[0x80] * (padding - 1), 0))
-    return tag(SpanField.KIND, VARINT) + value
+    """Encode the field `kind`, and up to 7 bytes that say nothing.
+
+    They are not all in `kind`: protobuf.js, which receivers in Node.js decode with, takes a varint
+    of 32 bits for one of 10 bytes if it has more than 5.
+    """
+    value = bytes((KIND_INTERNAL | 0x80, 0)) if padding % 2 else varint(KIND_INTERNAL)
+    return _COUNTERS[: padding // 2 * 2] + tag(SpanField.KIND, VARINT) + value
 
 
 _FIRST: Final = _kind(-(2 + _size(_UNLINKED + _LINK)) % 8)

@@ -41,8 +41,11 @@ class SpanField(enum.IntEnum):
     START_TIME = 7
     END_TIME = 8
     ATTRIBUTES = 9
+    DROPPED_ATTRIBUTES = 10
     EVENTS = 11
+    DROPPED_EVENTS = 12
     LINKS = 13
+    DROPPED_LINKS = 14
     STATUS = 15
     FLAGS = 16
 
