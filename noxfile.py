@@ -88,7 +88,7 @@ PARALLEL = ("-n", "auto")
 
 
 # Tests of pure code that take long (tests/conftest.py) run on the newest Python only.
-ELSEWHERE = ("-m", "not once and not faults and not leaks")
+ELSEWHERE = ("-m", "not once and not faults and not leaks and not rerun")
 
 
 # ----------------------------------------------------------------------------------------- helpers
@@ -287,6 +287,13 @@ def _capture(session: nox.Session, requirement: str) -> Path:
     wheel = ("--only-binary=:all:", "--no-deps", "--python-version=3.11")
     session.install("--target", str(home), "--upgrade", *wheel, requirement)
     return next(home.glob("iree/_runtime_libs_tracy/iree-tracy-capture"))
+
+
+@nox.session(python=NEWEST, default=False)
+def rerun(session: nox.Session) -> None:
+    """The example for rerun's catalog: one trace of Python and Rust (downloads a gigabyte)."""
+    _install(session, "require", "test,rerun")
+    _pytest(session, "-m", "rerun")
 
 
 @nox.session(python=NEWEST, default=False)

@@ -19,12 +19,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import pytest
 
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+MARKS = {"rerun_catalog": pytest.mark.rerun}  # what needs more than the extra `test`
 LOOPS = ["asyncio"] if sys.platform == "win32" else ["asyncio", "uvloop"]
 TIMEOUT_S = 40
 VARIABLES = ("APERF_", "OTEL_", "TELEMETRY_", "TRACY_")
@@ -56,7 +60,18 @@ def _stated(program: str) -> list[Expectation]:
     return [Expectation(program, text) for text in re.findall(r"expect: (.+)", docstring)]
 
 
-EXPECTATIONS = [expectation for program in PROGRAMS for expectation in _stated(program)]
+def _marked(program: str, *values: object) -> list[ParameterSet]:
+    return [pytest.param(value, marks=MARKS.get(program, ())) for value in values]
+
+
+each_program = pytest.mark.parametrize(
+    "program", [param for program in PROGRAMS for param in _marked(program, program)]
+)
+each_expectation = pytest.mark.parametrize(
+    "expectation",
+    [param for program in PROGRAMS for param in _marked(program, *_stated(program))],
+    ids=str,
+)
 
 
 def _marked_line(program: str, mark: str) -> int:
@@ -149,7 +164,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("expectation", EXPECTATIONS, ids=str)
+@each_expectation
 def test_example_shows_what_its_header_says(
     watched: Watched, expectation: Expectation, loop: str
 ) -> None:
@@ -163,14 +178,14 @@ def test_example_shows_what_its_header_says(
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("program", PROGRAMS)
+@each_program
 def test_example_prints_the_same_with_aperf(watched: Watched, program: str, loop: str) -> None:
     """What a program prints does not depend on whether it is watched."""
     assert _plain(program).stdout == watched(program, loop).stdout
     assert "" == watched(program, loop).stderr
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@each_program
 def test_example_loses_nothing(watched: Watched, program: str) -> None:
     """Recording so little drops no record, and aperf's hooks meet no fault."""
     summary = watched(program, "asyncio").summary
@@ -178,7 +193,7 @@ def test_example_loses_nothing(watched: Watched, program: str) -> None:
     assert (0, 0) == (summary["dropped_records"], summary["internal_errors"])
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@each_program
 def test_example_is_silent_without_aperf(program: str) -> None:
     """Run by itself a program prints nothing on stderr."""
     assert "" == _plain(program).stderr
