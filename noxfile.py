@@ -88,7 +88,7 @@ PARALLEL = ("-n", "auto")
 
 
 # Tests of pure code that take long (tests/conftest.py) run on the newest Python only.
-ELSEWHERE = ("-m", "not once and not faults and not leaks and not rerun")
+ELSEWHERE = ("-m", "not once and not faults and not leaks and not rerun and not receivers")
 
 
 # ----------------------------------------------------------------------------------------- helpers
@@ -258,6 +258,19 @@ def faults(session: nox.Session) -> None:
     """Misbehaving peers, full disks, killed processes."""
     _install(session, "require")
     _pytest(session, "-m", "faults")
+
+
+@nox.session(python=NEWEST, default=False)
+def receivers(session: nox.Session) -> None:
+    """A second OTLP receiver, one in Node.js: what the first one gets must arrive there, too."""
+    if shutil.which("npm") is None:
+        session.error("npm is missing")
+    home = Path(session.virtualenv.location) / "npm"
+    quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
+    package = "@elastic/mockotlpserver@0.10.0"
+    session.run("npm", "install", *quiet, "--prefix", str(home), package, external=True)
+    _install(session, "require")
+    _pytest(session, "-m", "receivers", APERF_TEST_MOCKOTLPSERVER=str(home))
 
 
 # Packages with a capture tool of Tracy that speaks another version than that of the extra `test`.

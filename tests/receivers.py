@@ -17,14 +17,17 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+#: The fixtures of all that there are; only the first one can be had everywhere.
+RECEIVERS: Final = ("ddapm", pytest.param("mockotlpserver", marks=pytest.mark.receivers))
 
 _HOME = Path(__file__).parents[1] / ".nox" / "ddapm-test-agent"
 _REQUIREMENT = "ddapm-test-agent>=1.20"
@@ -48,6 +51,7 @@ class ReceivedSpan:
     """A span as it arrived; ids in hexadecimal, "" for none."""
 
     name: str
+    kind: str
     trace_id: str
     span_id: str
     parent_span_id: str
@@ -60,6 +64,52 @@ class ReceivedSpan:
     flags: int
     scope: str
     resource: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedLog:
+    """A log record as it arrived; ids in hexadecimal, "" for none."""
+
+    body: Any
+    trace_id: str
+    span_id: str
+    attributes: Mapping[str, Any]
+    scope: str
+    resource: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedMetric:
+    """A metric as it arrived: what it is about, by the attributes of its points."""
+
+    name: str
+    points: Sequence[Mapping[str, Any]]
+    scope: str
+    resource: Mapping[str, Any]
+
+
+class Receiver(Protocol):
+    """What all receivers can do. Each method that reads tells of what was answered by then."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it takes OTLP/gRPC."""
+
+    @property
+    def http_url(self) -> str:
+        """Where it takes OTLP/HTTP."""
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return the spans that have arrived."""
+
+    def logs(self) -> list[ReceivedLog]:
+        """Return the log records that have arrived."""
+
+    def metrics(self) -> list[ReceivedMetric]:
+        """Return the metrics that have arrived, once for each time."""
+
+    def clear(self) -> None:
+        """Forget what has arrived."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +128,19 @@ class TestAgent:
 
     def spans_of(self, service: str) -> list[ReceivedSpan]:
         """Return the spans of a service that have arrived so far."""
-        requests = json.loads(self._get("/test/session/traces"))
-        return [span for span in _spans(requests) if span.resource.get("service.name") == service]
+        return [span for span in self.spans() if span.resource.get("service.name") == service]
+
+    def spans(self) -> list[ReceivedSpan]:
+        """Return the spans that have arrived so far."""
+        return list(spans_in(json.loads(self._get("/test/session/traces"))))
+
+    def logs(self) -> list[ReceivedLog]:
+        """Return the log records that have arrived so far."""
+        return list(logs_in(json.loads(self._get("/test/session/logs"))))
+
+    def metrics(self) -> list[ReceivedMetric]:
+        """Return the metrics that have arrived so far, once for each time."""
+        return list(metrics_in(json.loads(self._get("/test/session/metrics"))))
 
     def clear(self) -> None:
         """Forget what has arrived."""
@@ -169,12 +230,17 @@ def _process(
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, and wait for it."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -192,20 +258,58 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 # ---------------------------------------------------------------------------------- reading
 
 
-def _spans(requests: Sequence[Mapping[str, Any]]) -> Iterator[ReceivedSpan]:
-    """Yield the spans of requests in the JSON form of Protocol Buffers (bytes as base64)."""
+Found: TypeAlias = "tuple[Mapping[str, Any], str, Mapping[str, Any]]"
+
+
+def _found(requests: Iterable[Mapping[str, Any]], signal: str, kind: str) -> Iterator[Found]:
+    """Yield what there is of a kind, its scope and its resource.
+
+    The requests are in the JSON form of Protocol Buffers (bytes as base64).
+    """
     for request in requests:
-        for resource_spans in request.get("resource_spans", ()):
-            resource = _attributes(resource_spans.get("resource", {}))
-            for scope_spans in resource_spans.get("scope_spans", ()):
-                scope = scope_spans.get("scope", {}).get("name", "")
-                for span in scope_spans.get("spans", ()):
-                    yield _span(span, scope, resource)
+        for of_resource in request.get(f"resource_{signal}", ()):
+            resource = _attributes(of_resource.get("resource", {}))
+            for of_scope in of_resource.get(f"scope_{signal}", ()):
+                scope = of_scope.get("scope", {}).get("name", "")
+                for one in of_scope.get(kind, ()):
+                    yield one, scope, resource
+
+
+def spans_in(requests: Iterable[Mapping[str, Any]]) -> Iterator[ReceivedSpan]:
+    """Yield the spans of requests."""
+    for span, scope, resource in _found(requests, "spans", "spans"):
+        yield _span(span, scope, resource)
+
+
+def logs_in(requests: Iterable[Mapping[str, Any]]) -> Iterator[ReceivedLog]:
+    """Yield the log records of requests."""
+    for record, scope, resource in _found(requests, "logs", "log_records"):
+        yield ReceivedLog(
+            body=_value(record["body"]),
+            trace_id=_hexadecimal(record, "trace_id"),
+            span_id=_hexadecimal(record, "span_id"),
+            attributes=_attributes(record),
+            scope=scope,
+            resource=resource,
+        )
+
+
+def metrics_in(requests: Iterable[Mapping[str, Any]]) -> Iterator[ReceivedMetric]:
+    """Yield the metrics of requests."""
+    for metric, scope, resource in _found(requests, "metrics", "metrics"):
+        [data] = [value for value in metric.values() if isinstance(value, dict)]
+        yield ReceivedMetric(
+            name=metric["name"],
+            points=[_attributes(point) for point in data.get("data_points", ())],
+            scope=scope,
+            resource=resource,
+        )
 
 
 def _span(span: Mapping[str, Any], scope: str, resource: Mapping[str, Any]) -> ReceivedSpan:
     return ReceivedSpan(
         name=span.get("name", ""),
+        kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
         trace_id=_hexadecimal(span, "trace_id"),
         span_id=_hexadecimal(span, "span_id"),
         parent_span_id=_hexadecimal(span, "parent_span_id"),
