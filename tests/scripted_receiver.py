@@ -97,7 +97,7 @@ class ScriptedReceiver:
         self, answer: Answer, spans: Sequence[Span], context: grpc.ServicerContext
     ) -> bytes:
         if answer.retry_after_s is not None:
-            details = _status_with_retry_info(answer)
+            details = status_with_retry_info(answer)
             context.set_trailing_metadata((("grpc-status-details-bin", details),))
         if answer.code is not grpc.StatusCode.OK:
             context.abort(answer.code, answer.message)
@@ -113,7 +113,8 @@ class ScriptedReceiver:
         return response.SerializeToString()
 
 
-def _status_with_retry_info(answer: Answer) -> bytes:
+def status_with_retry_info(answer: Answer) -> bytes:
+    """Return the details of a status that say when to try again."""
     info, detail = RetryInfo(), AnyMessage()
     if answer.retry_after_s:
         info.retry_delay.CopyFrom(Duration(nanos=int(answer.retry_after_s * 1e9)))

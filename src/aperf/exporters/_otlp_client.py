@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from aperf._errors import ConfigurationError
 from aperf.protocol.otlp import decode_response
@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
     from aperf._config import OtlpSettings
 
-__all__ = ("Client", "Outcome", "Verdict", "connect", "public_endpoint", "read_pem", "taken")
+__all__ = (
+    "UNANSWERED",
+    "Client",
+    "Outcome",
+    "Verdict",
+    "connect",
+    "public_endpoint",
+    "read_pem",
+    "taken",
+)
+
+#: Why something is given up at the end of a session, if no attempt has failed before.
+UNANSWERED: Final = "no answer by the end of the session"
 
 
 class Verdict(enum.Enum):

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from aperf.protocol.otlp import MAX_BYTES, EncodedSpans, Encoder, halve, pack
 
-from ._otlp_client import Verdict
+from ._otlp_client import UNANSWERED, Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ._otlp_client import Client, Outcome
+    from ._otlp_client import Client
     from ._otlp_queue import Portion, SpanQueue
     from ._otlp_token import Authorization
 
@@ -76,6 +76,7 @@ class Sender:
         self._encoding = threading.Lock()
         self._slice_rows = _MIN_ROWS
         self._next_warning_s = 0.0
+        self._reason = UNANSWERED  # why the last attempt failed
 
     def run(self) -> None:
         """Send until the queue closes."""
@@ -126,6 +127,7 @@ class Sender:
         if outcome.verdict is Verdict.TAKEN:
             rejected = min(max(outcome.rejected_spans, 0), spans)
             self._queue.count(portion, exported=spans - rejected, dropped=rejected)
+            self._reason = UNANSWERED
             if rejected:
                 self._warn(f"{rejected} spans rejected: {outcome.reason}")
         elif outcome.verdict is Verdict.SPLIT and may_split and spans > 1:
@@ -133,7 +135,8 @@ class Sender:
                 self._deliver(portion, (half,), may_split=False)
         else:
             self._queue.count(portion, dropped=spans, failures=1)
-            self._warn(outcome.reason)
+            if not self._queue.is_closed:  # else `tell_end` does, when all is counted
+                self._warn(outcome.reason)
 
     def _send(self, request: bytes) -> Outcome:
         """Send until the request is taken, refused for good, or out of time."""
@@ -143,7 +146,12 @@ class Sender:
             headers = self._authorization.headers()
             left_ns = deadline_ns - time.monotonic_ns()
             outcome = self._client.send(request, max(left_ns, 1) / 1e9, headers)
-            if outcome.verdict is not Verdict.RETRY or self._queue.is_closed:
+            if outcome.verdict is Verdict.TAKEN:
+                return outcome
+            if self._queue.is_closed:  # and so is the client, which can say no more than that
+                return Outcome(Verdict.REFUSED, self._reason)
+            self._reason = outcome.reason
+            if outcome.verdict is not Verdict.RETRY:
                 return outcome
             is_urgent, wait_ns = self._queue.is_urgent, outcome.retry_after_ns
             is_order = wait_ns is not None
@@ -153,6 +161,10 @@ class Sender:
                 return outcome
             self._queue.pause(wait_ns, even_if_urgent=is_order or is_urgent)
             delay_ns = delay_ns if is_urgent else min(2 * delay_ns, _MAX_DELAY_NS)
+
+    def tell_end(self) -> None:
+        """Tell that spans were given up, and why they had not been delivered by then."""
+        self._warn(self._reason)
 
     def _warn(self, reason: str) -> None:
         """Write one line, and no other for a while: the counters tell the rest."""

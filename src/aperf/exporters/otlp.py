@@ -40,6 +40,10 @@ _ENDPOINTS: Final = {
 #: Time kept back from a deadline to cancel what is under way and to see the threads end.
 _RESERVE_NS: Final = 200_000_000
 
+#: So long they are waited for even if the deadline is over: they have all but ended by then, and
+#: only they know what became of the last request.
+_LEAST_WAIT_NS: Final = 50_000_000
+
 #: What a forked child inherited and must not touch, not even by freeing it.
 _INHERITED: Final[list[_Delivery]] = []
 
@@ -70,7 +74,7 @@ class _Delivery:
         endpoint = public_endpoint(settings.endpoint)
         self.queue = SpanQueue(queue_spans, _QUEUE_BYTES, batch_spans)
         self.client: Client = connect(settings, f"aperf/{session.version}")
-        sender = Sender(
+        self._sender = Sender(
             self.queue,
             self.client,
             Encoder(session.resource, "aperf", session.version, _SCHEMA_URL),
@@ -80,19 +84,23 @@ class _Delivery:
         )
         # Daemons: a receiver that does not answer must not keep the program from ending.
         self._threads = [
-            threading.Thread(target=sender.run, name=f"aperf-otlp-{number}", daemon=True)
+            threading.Thread(target=self._sender.run, name=f"aperf-otlp-{number}", daemon=True)
             for number in range(_SENDERS)
         ]
         for thread in self._threads:
             thread.start()
 
     def stop(self, deadline_ns: int) -> None:
-        """Cancel what is under way, see the threads end, and count what is lost."""
+        """Cancel what is under way, see the threads end, count what is lost, and tell it."""
+        lost_before = self.queue.statistics.dropped_spans
         self.queue.close()
         self.client.close()
+        deadline_ns = max(deadline_ns, time.monotonic_ns() + _LEAST_WAIT_NS)
         for thread in self._threads:
             thread.join(max(deadline_ns - time.monotonic_ns(), 0) / 1e9)
         self.queue.seal()
+        if self.queue.statistics.dropped_spans > lost_before:
+            self._sender.tell_end()
 
 
 class OtlpExporter:

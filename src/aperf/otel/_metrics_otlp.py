@@ -13,7 +13,7 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 
 from aperf._errors import ExportError
 from aperf._version import installed_version
-from aperf.exporters._otlp_client import Verdict, connect, public_endpoint
+from aperf.exporters._otlp_client import UNANSWERED, Verdict, connect, public_endpoint
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
@@ -46,6 +46,7 @@ class MetricsSender:
         self._timeout_s = settings.timeout_s
         self._client = _client(settings)
         self._closed = threading.Event()
+        self._reason = UNANSWERED  # why the last attempt failed
 
     def send(self, data: MetricsData) -> None:
         """Send metrics, again and again if the receiver is not there.
@@ -59,10 +60,14 @@ class MetricsSender:
             left_s = max(deadline_s - time.monotonic(), 1e-3)
             outcome = self._client.send(request, left_s, {})
             if outcome.verdict is Verdict.TAKEN:
+                self._reason = UNANSWERED
                 if outcome.rejected_spans:  # of metrics they are data points
                     count = outcome.rejected_spans
                     raise ExportError(f"{count} points rejected: {outcome.reason}", retryable=False)
                 return
+            if self._closed.is_set():  # and so is the client, which can say no more than that
+                raise ExportError(self._reason, retryable=True)
+            self._reason = outcome.reason
             wait_s = delay_s * random.uniform(1 - _JITTER, 1 + _JITTER)
             if outcome.retry_after_ns is not None:
                 wait_s = outcome.retry_after_ns * 1e-9

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from aperf._errors import ExportError
+from aperf.exporters._otlp_client import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,9 @@ __all__ = ("Pusher",)
 
 #: Who waits for a push asks every 20 ms; whoever has not for so long has given up.
 PATIENCE_NS: Final = 1_000_000_000
+#: So long the thread is waited for at the end even if the deadline is over: it has all but ended by
+#: then, and it knows why the push failed.
+_LEAST_WAIT_NS: Final = 50_000_000
 
 _log = logging.getLogger("aperf")
 
@@ -39,7 +43,7 @@ class Pusher:
         interval_ns: from one push to the next.
 
     Attributes:
-        failures: pushes that failed for good, those left out that somebody waited for.
+        failures: pushes that failed for good, those left out of which `flush` told.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Pusher:
         self._waiting: int | None = None  # number of the push that somebody waits for
         self._polled_ns = 0  # when they asked for it last
         self._failure: ExportError | None = None
+        self._is_told = False  # that pushes fail
         self._stopping = False
         self.failures = 0
         self._thread = threading.Thread(target=self._run, name="aperf-metrics", daemon=True)
@@ -77,6 +82,7 @@ class Pusher:
                 return False
             self._waiting = None
             if self._failure is not None:
+                self._is_told = True  # who is told by an exception tells it on
                 raise self._failure
             return True
 
@@ -86,11 +92,15 @@ class Pusher:
             self._stopping = True
             self._asked += 1
             self._changed.notify_all()
-            done = self._wait(self._asked, deadline_ns) and self._failure is None
+            answered = self._wait(self._asked, deadline_ns)
         # What is still under way is given up: it ends, and so does the thread, sooner or later.
         self._sender.close()
-        self._thread.join(max(0, deadline_ns - time.monotonic_ns()) / 1e9)
-        return done
+        deadline_ns = max(deadline_ns, time.monotonic_ns() + _LEAST_WAIT_NS)
+        self._thread.join((deadline_ns - time.monotonic_ns()) / 1e9)
+        if answered and self._failure is None:
+            return True
+        self._failed(self._failure or ExportError(UNANSWERED, retryable=True))
+        return False
 
     def _wait(self, number: int, deadline_ns: int) -> bool:
         timeout_s = max(0, deadline_ns - time.monotonic_ns()) / 1e9
@@ -108,7 +118,9 @@ class Pusher:
             failure = self._push()
             next_ns = time.monotonic_ns() + self._interval_ns
             with self._changed:
-                if failure is not None and number == self._answered:
+                if failure is None:
+                    self._is_told = False
+                elif number == self._answered:
                     self._failed(failure)
                 self._answered, self._failure = number, failure
                 self._changed.notify_all()
@@ -127,9 +139,10 @@ class Pusher:
         return None
 
     def _failed(self, failure: ExportError) -> None:
-        """Count a push that nobody waits for, and tell the first one of a row."""
+        """Count a push that no exception tells of, and tell the first one of a row."""
         self.failures += 1
-        if self._failure is None:
+        if not self._is_told:
+            self._is_told = True
             where = self._sender.endpoint
             _log.warning("aperf: metrics cannot be pushed to %s (%s)", where, failure)
 

@@ -1,0 +1,175 @@
+"""Each signal, over each protocol, to receivers with each fault: the program does not suffer."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.faulty_receivers import FAULTS, PROTOCOLS
+from tests.programs import Completed, run_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.faulty_receivers import Receiver
+
+#: `APERF_SHUTDOWN_TIMEOUT_S` of the programs; less than a slow receiver takes.
+TIMEOUT_S: Final = 1
+#: What an end may take beyond that, and beyond that of a program without aperf: the machine has
+#: other things to do.
+MARGIN_S: Final = 2
+
+#: Works for a second; tells when it has done its work, and what it lost when all is over.
+PROGRAM: Final = """
+    import asyncio, atexit, json, logging, time
+    import aperf
+
+    logging.basicConfig(format="%(message)s")
+
+    async def job(number):
+        await asyncio.sleep(0)
+        return number
+
+    async def main():
+        session = aperf.instrument_loop()
+        end_s = time.monotonic() + 1
+        while time.monotonic() < end_s:
+            assert sum(range(10)) == sum(await asyncio.gather(*map(job, range(10))))
+            await asyncio.sleep(0.01)
+        return session
+
+    atexit.register(lambda: print(json.dumps(session.statistics()._asdict())))
+    session = asyncio.run(main())
+    print(time.monotonic(), flush=True)
+"""
+
+#: What the line says, where it is not the code or status that the fault is called by.
+REASONS: Final = {
+    "refusing": "refused",
+    "killed": "refused",
+    "dead": "no answer",
+    "black-holed": "no answer",
+    "slow": "no answer",
+    "half-open": "reset by peer",
+    "garbage": "HTTP/",
+}
+
+
+class Case(NamedTuple):
+    """A signal on its way to a receiver with a fault."""
+
+    signal: str
+    protocol: str
+    fault: str
+
+    def variables(self, port: int) -> dict[str, str]:
+        """Return what makes a program send there."""
+        exporter = f"OTEL_EXPORTER_OTLP_{self.signal.upper()}"
+        path = "" if self.protocol == "grpc" else f"/v1/{self.signal}"
+        return {
+            "TELEMETRY_ENABLED": "true",
+            "APERF_SHUTDOWN_TIMEOUT_S": str(TIMEOUT_S),
+            "APERF_SUMMARY": "none",
+            "OTEL_METRIC_EXPORT_INTERVAL": "200",
+            f"{exporter}_ENDPOINT": f"http://127.0.0.1:{port}{path}",
+            f"{exporter}_PROTOCOL": self.protocol,
+        }
+
+
+class Result(NamedTuple):
+    """How a program ended."""
+
+    completed: Completed
+    end_s: float  #: what that took, from the last line of the program on
+    statistics: dict[str, Any]
+    accepted: Sequence[bytes] = ()
+    port: int = 0
+
+
+def run(case: Case | None) -> Result:
+    """Run the program, without aperf if there is no case."""
+    if case is None:
+        return run_with({"TELEMETRY_ENABLED": "false"}, None)
+    with FAULTS[case.protocol][case.fault]() as receiver:
+        return run_with(case.variables(receiver.port), receiver)
+
+
+def run_with(variables: dict[str, str], receiver: Receiver | None) -> Result:
+    """Run the program with these variables."""
+    completed = run_program(PROGRAM, env=variables)
+    now_s = time.monotonic()
+    assert 0 == completed.code, completed.stderr
+    finished_s, statistics = completed.stdout.splitlines()
+    accepted, port = ((), 0) if receiver is None else (receiver.accepted, receiver.port)
+    return Result(completed, now_s - float(finished_s), json.loads(statistics), accepted, port)
+
+
+def check_all(cases: Iterable[Case]) -> None:
+    """Run a program for each case and one without aperf, all at once, and compare."""
+    cases = list(cases)
+    with ThreadPoolExecutor() as pool:
+        control, *results = pool.map(run, [None, *cases])
+    for case, result in zip(cases, results, strict=True):
+        assert result.end_s < control.end_s + TIMEOUT_S + MARGIN_S, case
+        check_line(case, result)
+        CHECKS[case.signal](result)
+
+
+def check_line(case: Case, result: Result) -> None:
+    """One line says where the signal does not arrive, and why."""
+    where, (reason, *_) = f"127.0.0.1:{result.port}", case.fault.split(",")
+    (line,) = [line for line in result.completed.stderr.splitlines() if where in line]
+    assert REASONS.get(case.fault, reason) in line, case
+
+
+def check_spans(result: Result) -> None:
+    """Each span counts as exported or dropped, and only those that arrived as exported."""
+    statistics = result.statistics
+    assert 0 == statistics["dropped_records"]
+    assert statistics["spans"] > 100
+    assert statistics["spans"] == statistics["exported_spans"] + statistics["dropped_spans"]
+    arrived = [
+        span
+        for message in result.accepted
+        for resource_spans in ExportTraceServiceRequest.FromString(message).resource_spans
+        for scope_spans in resource_spans.scope_spans
+        for span in scope_spans.spans
+    ]
+    assert statistics["exported_spans"] <= len(arrived)
+    assert statistics["export_failures"] > 0
+
+
+def check_pushes(result: Result) -> None:
+    """Pushes that failed are counted, the last one at least."""
+    assert result.statistics["export_failures"] > 0
+    assert 0 == result.statistics["dropped_spans"]
+
+
+CHECKS: Final = {"traces": check_spans, "metrics": check_pushes}
+
+
+def test_some_faults() -> None:
+    """A receiver's fault costs the program no more than the shutdown timeout, and one line."""
+    check_all(
+        [
+            Case("traces", "grpc", "dead"),
+            Case("metrics", "grpc", "UNAVAILABLE"),
+            Case("traces", "http/protobuf", "killed"),
+            Case("metrics", "http/protobuf", "black-holed"),
+        ]
+    )
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("protocol", "fault"),
+    [(protocol, fault) for protocol in PROTOCOLS for fault in FAULTS[protocol]],
+)
+def test_every_fault(protocol: str, fault: str) -> None:
+    """The same for each signal, over each protocol, with each fault."""
+    check_all(Case(signal, protocol, fault) for signal in CHECKS)
