@@ -13,7 +13,7 @@ from ._sampling import sampler
 from ._version import installed_version
 from .exporters._default import DefaultExporter
 from .model import SessionInfo
-from .otel import MetricsExporter
+from .otel import LogsExporter, MetricsExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,3 +87,5 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
     if settings.enabled:
         found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
     return found
+        if settings.logs is not None:
+            found.append(LogsExporter(settings.logs, settings.shutdown_timeout_ns))

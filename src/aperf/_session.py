@@ -173,6 +173,7 @@ class Session:
             _stay_off(str(error))
             return
         self._metrics = metrics
+        self._follow_filters(filters)
         self._observe(self._attachment)
         self._watch(self._attachment, settings)
 
@@ -182,6 +183,14 @@ class Session:
         if self._metrics is not None and self._metrics in attachment.sink.exporters:
             pipeline = attachment.runtime.pipeline
             self._metrics.observe(SessionSource(pipeline, attachment.sink))
+
+    def _follow_filters(self, filters: FilterPair) -> None:
+        """Let destinations know what to keep that do not get their own from the pipeline."""
+        exporters = [] if self._attachment is None else self._attachment.sink.exporters
+        for exporter in exporters:
+            follow = getattr(exporter, "follow_filters", None)
+            if follow is not None:
+                follow(filters)
 
     def _watch(self, attachment: Attachment, settings: Settings) -> None:
         running = running_loop()
@@ -242,6 +251,7 @@ class Session:
         """
         if self._filters is not None:
             self._filters.replace(logs=logs, traces=traces)
+            self._follow_filters(self._filters)
 
     # ---------------------------------------------------------------------------------------- loops
 

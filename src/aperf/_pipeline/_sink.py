@@ -219,7 +219,8 @@ class Sink:
 
     def tell_losses(self) -> int:
         """Return how much is lost by now, and remember that it was told."""
-        self.losses_told = self._statistics().dropped_spans + self._unconfirmed
+        counters = self._statistics()
+        self.losses_told = counters.dropped_spans + counters.dropped_logs + self._unconfirmed
         return self.losses_told
 
     def _ask_all(self, question: Callable[[Exporter], Any]) -> bool:
@@ -247,16 +248,13 @@ class Sink:
 
     def _statistics(self) -> ExporterStatistics:
         """Return the counters of the exporters and of what never reached them."""
-        exported, dropped, failures = 0, self._lost, self._failures
+        total = ExporterStatistics(dropped_spans=self._lost, export_failures=self._failures)
         for exporter in self.exporters:
             try:
-                counters = exporter.statistics()
-                exported += counters.exported_spans
-                dropped += counters.dropped_spans
-                failures += counters.export_failures
+                total = _added(total, exporter.statistics())
             except Exception as error:
                 self._failed(exporter, "failed on its statistics", error)
-        return ExporterStatistics(exported, dropped, failures)
+        return total
 
     def statistics(self, dropped_records: int, internal_errors: int) -> Statistics:
         """Return the counters (any thread).
@@ -265,7 +263,7 @@ class Sink:
             dropped_records: the recorder's count, also for those before and after the session.
             internal_errors: likewise.
         """
-        assembler, spans = self.assembler, self._statistics()
+        assembler, delivered = self.assembler, self._statistics()
         dropped, errors = self._after or (dropped_records, internal_errors)
         return Statistics(
             tasks=assembler.tasks,
@@ -273,11 +271,13 @@ class Sink:
             steps=assembler.steps,
             awaits=assembler.awaits,
             spans=assembler.rows.spans,
-            exported_spans=spans.exported_spans,
+            exported_spans=delivered.exported_spans,
             dropped_records=dropped - self._before[0],
-            dropped_spans=spans.dropped_spans,
-            export_failures=spans.export_failures,
+            dropped_spans=delivered.dropped_spans,
+            export_failures=delivered.export_failures,
             internal_errors=errors - self._before[1] + self._faults,
+            exported_logs=delivered.exported_logs,
+            dropped_logs=delivered.dropped_logs,
         )
 
     def summary(
@@ -296,3 +296,7 @@ class Sink:
 
 def _needs_rows(exporter: Exporter) -> bool:
     return bool(getattr(exporter, "needs_rows", True))
+
+
+def _added(one: ExporterStatistics, other: ExporterStatistics) -> ExporterStatistics:
+    return ExporterStatistics(*(a + b for a, b in zip(one, other, strict=True)))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from aperf.otel._log_events import SpanEventHandler
 from aperf.otel._log_formats import LineFormatter
-from aperf.otel._log_install import Handle, install
 from aperf.otel._log_stamps import TraceContextFilter, add_trace_context
+
+from ._install import Handle, install
 
 __all__ = (
     "Handle",

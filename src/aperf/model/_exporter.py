@@ -39,6 +39,8 @@ class ExporterStatistics(NamedTuple):
 
 class ExportResult(NamedTuple):
     """What became of a batch when `export` returned; the rest is still under way."""
+    exported_logs: int = 0  #: log records that the destination confirmed
+    dropped_logs: int = 0  #: log records that were given up
 
     delivered: int = 0
     dropped: int = 0

@@ -36,6 +36,8 @@ class Statistics(NamedTuple):
     dropped_spans: int = 0  #: spans that were made but not delivered
     export_failures: int = 0  #: requests that failed for good
     internal_errors: int = 0  #: faults of aperf's own hooks, which were passed over
+    exported_logs: int = 0  #: log records that a receiver confirmed, where they are exported
+    dropped_logs: int = 0  #: log records that were to be exported, but were not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._listener import MetricsListener
+    from ._log_exporter import LogsExporter
     from ._metrics import Metrics
     from ._metrics_exporter import MetricsExporter
     from ._metrics_source import SessionSource
 
 __all__ = (
+    "LogsExporter",
     "Metrics",
     "MetricsExporter",
     "MetricsListener",
@@ -19,6 +21,7 @@ __all__ = (
 )
 
 _MODULES = {
+    "LogsExporter": "_log_exporter",
     "Metrics": "_metrics",
     "MetricsExporter": "_metrics_exporter",
     "MetricsListener": "_listener",

@@ -26,6 +26,11 @@ class LineHandler(logging.Handler):
         self._busy = threading.local()
 
     @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it the same as another."""
+        return (getattr(self.formatter, "layout", None), id(self.stream))
+
+    @property
     def target(self) -> TextIO | None:
         """Where it would write now; None under pythonw."""
         return sys.stderr if self.stream is None else self.stream

@@ -1,4 +1,4 @@
-"""Showing log records, in whatever way and order the application sets up its own logging.
+"""Getting log records, in whatever way and order the application sets up its own logging.
 
 A handler of ours among the root logger's would be noticed: `logging.basicConfig` does nothing when
 there is any, and `logging.config` removes those that it finds. So we listen where every record
@@ -17,29 +17,33 @@ from aperf._config import Filter, Level
 from ._log_console import LineHandler, path_of, shown_by
 from ._log_context import spans_around, stamp
 from ._log_events import SpanEventHandler
-from ._log_formats import LineFormatter
 from ._log_levels import is_extra, lower_root, restore_root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._log_export import ExportHandler
+
 __all__ = ("Request", "add", "replace")
 
 
 class Request(NamedTuple):
-    """What `install` was asked for."""
+    """Who asked for log records, and for which."""
 
-    handler: LineHandler
+    handler: LineHandler | ExportHandler
     logger: logging.Logger | None  #: None: root's, unless the application shows them itself
     filter: Filter
-    span_events: bool
+    span_events: bool = False
 
     @property
     def key(self) -> tuple[object, ...]:
         """What makes it the same as another."""
-        formatter = self.handler.formatter
-        layout = formatter.layout if isinstance(formatter, LineFormatter) else None
-        return (layout, id(self.handler.stream), self.logger, self.filter, self.span_events)
+        return (*self.handler.key, self.logger, self.filter, self.span_events)
+
+    @property
+    def shows(self) -> bool:
+        """Whether somebody can see the records."""
+        return isinstance(self.handler, LineHandler)
 
     @property
     def most(self) -> Level:
@@ -50,7 +54,7 @@ class Request(NamedTuple):
 _CALL_HANDLERS: Final = logging.Logger.callHandlers
 _lock: Final = threading.Lock()
 _events: Final = SpanEventHandler()
-#: The latest first, one for each `install`. It is replaced, never changed: records come all the
+#: The latest first, one for each who asked. It is replaced, never changed: records come all the
 #: time, from all threads.
 _requests: tuple[Request, ...] = ()
 #: What we stand in for; None while we do not.
@@ -60,12 +64,17 @@ _last_resort: logging.Handler | None = None
 _nobody: Final = logging.NullHandler()
 
 
-def add(request: Request) -> Request:
-    """Show what is asked for; return what that is known by, for `replace`."""
+def add(request: Request, *, last: bool = False) -> Request:
+    """Do what is asked for; return what that is known by, for `replace`.
+
+    Args:
+        request: what is asked for.
+        last: let others decide, earlier and later ones, where they want the same records.
+    """
     global _requests
     with _lock:
         same = next((each for each in _requests if each.key == request.key), request)
-        _requests = (same, *_requests)
+        _requests = (*_requests, same) if last else (same, *_requests)
         _listen()
         _let_through()
     return same
@@ -127,7 +136,7 @@ def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
 
 
 def _take(requests: tuple[Request, ...], logger: logging.Logger, record: logging.LogRecord) -> bool:
-    """Show a record where that is asked for; say whether anything is asked about it."""
+    """Do with a record what is asked for; say whether showing it is a matter of ours."""
     try:
         path = list(path_of(logger))
         covering = [each for each in requests if (each.logger or logging.getLogger()) in path]
@@ -136,22 +145,24 @@ def _take(requests: tuple[Request, ...], logger: logging.Logger, record: logging
         for each in _latest(covering):
             if _is_wanted(each, logger, record):
                 each.handler.handle(record)
-        return bool(covering)
+        return any(each.shows for each in covering)
     except Exception:
         return False  # somebody made the record up; their own handlers may know what to do with it
 
 
 def _latest(requests: list[Request]) -> list[Request]:
-    """Return one request for each stream."""
-    streams = {id(each.handler.target): each for each in reversed(requests)}
-    return list(streams.values())
+    """Return one request for each stream or receiver."""
+    targets = {id(each.handler.target): each for each in reversed(requests)}
+    return list(targets.values())
 
 
 def _is_wanted(request: Request, logger: logging.Logger, record: logging.LogRecord) -> bool:
     level = request.filter.level(record.name, spans_around())
     if Level.of_logging(record.levelno) > level:
         return False
-    return request.logger is not None or shown_by(logger, request.handler.stream) is None
+    if request.logger is not None or not isinstance(request.handler, LineHandler):
+        return True
+    return shown_by(logger, request.handler.stream) is None
 
 
 def _resort(record: logging.LogRecord) -> None:

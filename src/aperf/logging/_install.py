@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, TextIO
 
 from aperf._config import Filter
 from aperf._stderr import tell
+from aperf.otel._log_console import LineHandler, shown_by
+from aperf.otel._log_formats import LineFormatter, LogFormat
+from aperf.otel._log_listening import Request, add, replace
 
-from ._log_console import LineHandler, shown_by
-from ._log_formats import LineFormatter, LogFormat
-from ._log_listening import Request, add, replace
+from ._export import Export, begin_export
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,9 +24,10 @@ __all__ = ("Handle", "install")
 class Handle:
     """Undoes an `install`. As a context manager it does so at the end of its block."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, export: Export | None = None) -> None:
         self._lock = threading.Lock()
         self._request: Request | None = request
+        self._export = export
 
     def uninstall(self) -> None:
         """Show nothing any more, as soon as nobody else has asked for the same; again: nothing."""
@@ -33,6 +35,8 @@ class Handle:
             request, self._request = self._request, None
             if request is not None:
                 replace(request)
+                if self._export is not None:
+                    self._export.end()
 
     def set_filter(self, filter: str | Filter) -> None:
         """Show other records from now on; after `uninstall`, do nothing.
@@ -45,6 +49,8 @@ class Handle:
             if self._request is not None:
                 before, self._request = self._request, self._request._replace(filter=new)
                 replace(before, self._request)
+                if self._export is not None:
+                    self._export.set_filter(new)
 
     def __enter__(self) -> Self:
         return self
@@ -76,6 +82,9 @@ def install(
     Each call needs one of `Handle.uninstall`; the same arguments again change nothing, and of
     different ones for the same stream, the latest count.
 
+    If the environment asks for it, the records also leave as OTLP, whoever shows them; not where
+    the application has a LoggerProvider of its own.
+
     Example::
 
         aperf.logging.install(format="json", filter="info,shop.db=debug")
@@ -102,7 +111,7 @@ def install(
         _filter_of("info" if filter is None else filter),
         span_events,
     )
-    handle = Handle(add(request))
+    handle = Handle(add(request), begin_export(request.filter))
     showing = shown_by(logging.getLogger(), stream) if logger is None else None
     if showing is not None:
         tell(

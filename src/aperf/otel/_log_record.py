@@ -1,0 +1,111 @@
+"""A log record of Python's as one of OpenTelemetry's.
+
+It is encoded where it is made: what it refers to may change, and must not live longer for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from aperf.protocol.otlp import encode_log
+
+from ._log_context import current_otel_span, origin_of
+from ._log_values import error_of, extras_of, plain, stacks_of, text_of, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aperf._config import LogsSettings
+    from aperf.protocol.otlp import EncodedLog
+
+__all__ = ("encoded",)
+
+#: OpenTelemetry's numbers; between two levels they go on counting, up to three more.
+_SEVERITIES: Final = (
+    (logging.CRITICAL, 21),
+    (logging.ERROR, 17),
+    (logging.WARNING, 13),
+    (logging.INFO, 9),
+    (logging.DEBUG, 5),
+    (1, 1),
+)
+
+
+def encoded(record: logging.LogRecord, settings: LogsSettings) -> EncodedLog:
+    """Encode a record; to be called where it is made."""
+    trace_id, span_id, flags = _span_of(record)
+    found = dict(reversed([*_attributes(record)]))  # of equal keys, the first one counts
+    pairs = [(key, value) for key, value in reversed(found.items()) if value is not None]
+    if settings.attribute_length is not None:
+        pairs = [(key, _cut(value, settings.attribute_length)) for key, value in pairs]
+    return encode_log(
+        scope=words(record.name),
+        time_ns=int(record.created * 1e9),
+        observed_ns=time.time_ns(),
+        severity_number=_severity(record.levelno),
+        severity_text=words(record.levelname),
+        body=_body(record),
+        pairs=pairs[: settings.attributes],
+        dropped=max(len(pairs) - settings.attributes, 0),
+        trace_id=trace_id,
+        span_id=span_id,
+        flags=flags,
+    )
+
+
+def _span_of(record: logging.LogRecord) -> tuple[int, int, int]:
+    """Return trace id, span id and flags, zeros for what is not known."""
+    trace_id = origin_of(record).trace_id
+    if not trace_id:
+        return 0, 0, 0
+    span = current_otel_span()
+    context = None if span is None else span.get_span_context()
+    if context is None or f"{context.trace_id:032x}" != trace_id:
+        return int(trace_id, 16), 0, 0
+    return context.trace_id, context.span_id, int(context.trace_flags)
+
+
+def _severity(level: int) -> int:
+    for start, number in _SEVERITIES:
+        if level >= start:
+            return number + min(level - start, 3)
+    return 0
+
+
+def _body(record: logging.LogRecord) -> object:
+    """Return the message; of what logs whole events (as structlog can), the event."""
+    if isinstance(record.msg, Mapping) and not record.args:
+        return plain(record.msg)
+    return text_of(record)
+
+
+def _attributes(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    """Return pairs whose values are None where there is nothing to say.
+
+    What was given as `extra` comes last: it is what goes first where there is too much.
+    """
+    yield "code.file.path", plain(record.pathname)
+    yield "code.line.number", plain(record.lineno)
+    yield "code.function.name", plain(record.funcName)
+    yield "thread.id", plain(record.thread)
+    yield "thread.name", plain(record.threadName)
+    yield "asyncio.task.name", origin_of(record).task or None
+    error = error_of(record)
+    if error is not None:
+        yield "exception.type", type(error).__qualname__
+        yield "exception.message", words(error)
+    names = ["exception.stacktrace"] if error is not None or record.exc_text else []
+    yield from zip((*names, "code.stacktrace"), stacks_of(record), strict=False)
+    for key, value in extras_of(record).items():
+        yield key, plain(value)
+
+
+def _cut(value: Any, length: int) -> Any:  # noqa: ANN401 - whatever attributes may be
+    if isinstance(value, str):
+        return value[:length]
+    if isinstance(value, list):
+        return [_cut(each, length) for each in value]
+    return value
