@@ -86,6 +86,6 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
         found.append(exporters.TracyExporter.from_settings(settings))
     if settings.enabled:
         found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
-    return found
         if settings.logs is not None:
             found.append(LogsExporter(settings.logs, settings.shutdown_timeout_ns))
+    return found
