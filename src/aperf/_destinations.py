@@ -53,6 +53,8 @@ def session_info(settings: Settings) -> SessionInfo:
         resource=tuple(resource.items()),
         implementation=IMPLEMENTATION,
         version=release,
+        sampler=settings.sampler,
+        sampler_arg=settings.sampler_arg,
     )
 
 

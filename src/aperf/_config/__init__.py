@@ -6,7 +6,7 @@ dataclasses behind it, is loaded when it is first asked for.
 
 from __future__ import annotations
 
-from ._switch import complaint, pure_python, telemetry_enabled
+from ._switch import complaint, names_tracer_provider, pure_python, telemetry_enabled
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = (
     "Variable",
     "complaint",
     "may_export_logs",
+    "names_tracer_provider",
     "pure_python",
     "read_settings",
     "read_settings_with_warnings",

@@ -14,7 +14,14 @@ TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("BOOLEANS", "BOOLEANS_TEXT", "complaint", "pure_python", "telemetry_enabled")
+__all__ = (
+    "BOOLEANS",
+    "BOOLEANS_TEXT",
+    "complaint",
+    "names_tracer_provider",
+    "pure_python",
+    "telemetry_enabled",
+)
 
 #: How a switch may be written, in any case.
 BOOLEANS = {
@@ -70,3 +77,14 @@ def pure_python(environ: Mapping[str, str] | None = None) -> bool:
     """
     value = (os.environ if environ is None else environ).get("APERF_PURE_PYTHON", "").strip()
     return BOOLEANS.get(value.lower(), False)
+
+
+def names_tracer_provider(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether OpenTelemetry is told what tracer provider it has, be it one that does nothing.
+
+    Args:
+        environ: the variables; those of the process by default.
+    """
+    variables = os.environ if environ is None else environ
+    is_off = variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return is_off or "OTEL_PYTHON_TRACER_PROVIDER" in variables

@@ -7,16 +7,15 @@ loops derive, and in that of uvloop's, which is imported whenever the program li
 from __future__ import annotations
 
 import asyncio
-import importlib.abc
-import importlib.util
 import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .imports import ImportWatch
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
 __all__ = ("AllLoops", "exempt")
@@ -51,7 +50,7 @@ class AllLoops:
     def __init__(self, made: Callable[[Any], None]) -> None:
         self._made = made
         self._patched: list[tuple[type, Any, Any]] = []
-        self._finder: _Finder | None = None
+        self._watch: ImportWatch | None = None
 
     def install(self) -> None:
         """Begin."""
@@ -59,13 +58,13 @@ class AllLoops:
         if "uvloop" in sys.modules:
             self._patch_uvloop(sys.modules["uvloop"])
         else:
-            self._finder = _Finder(self._patch_uvloop)
-            sys.meta_path.insert(0, self._finder)
+            self._watch = ImportWatch("uvloop", self._patch_uvloop)
+            self._watch.install()
 
     def uninstall(self) -> None:
         """End; a constructor that somebody else has replaced since stays theirs."""
-        if self._finder is not None and self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
+        if self._watch is not None:
+            self._watch.uninstall()
         for cls, ours, original in self._patched:
             if cls.__dict__.get("__init__") is ours:
                 if original is None:
@@ -92,42 +91,3 @@ class AllLoops:
         __init__.__wrapped__ = inherited  # type: ignore[attr-defined]
         cls.__init__ = __init__  # type: ignore[misc]
         self._patched.append((cls, __init__, original))
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Tells when uvloop has been imported, and is gone then."""
-
-    def __init__(self, imported: Callable[[ModuleType], None]) -> None:
-        self._imported = imported
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != "uvloop":
-            return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("uvloop")
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self._imported)
-        return spec
-
-
-class _Loader(importlib.abc.Loader):
-    """The module's own loader, with a word at the end."""
-
-    def __init__(self, loader: Any, imported: Callable[[ModuleType], None]) -> None:
-        self._loader = loader
-        self._imported = imported
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType | None = self._loader.create_module(spec)
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None:
-            spec.loader = self._loader  # what the module is asked for its loader is its own again
-        module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._imported(module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aperf.model import WIDTH, Column, ExporterStatistics, Flag
 
@@ -32,7 +32,7 @@ def count_sampled(batch: SpanBatch, start: int, stop: int) -> int:
 class Portion(NamedTuple):
     """Some rows of a batch."""
 
-    batch: SpanBatch
+    batch: Any  #: a `SpanBatch`; in an `SdkPortion` something else
     start: int
     stop: int
     row_bytes: int  #: memory held by each of them
@@ -91,9 +91,13 @@ class SpanQueue:
             return 0
         beside = len(batch.texts) * _BYTES_PER_TEXT + len(batch.details) * _BYTES_PER_DETAIL
         row_bytes = WIDTH * batch.rows.itemsize + beside // len(batch)
+        return self.put_portion(Portion(batch, 0, len(batch), row_bytes))
+
+    def put_portion(self, portion: Portion) -> int:
+        """Take what there is room for; return how many spans were dropped."""
         with self._changed:
-            room = 0 if self._is_closed else min(self._room, self._room_bytes // row_bytes)
-            taken, refused = Portion(batch, 0, len(batch), row_bytes).split(room)
+            room = min(self._room, self._room_bytes // portion.row_bytes)
+            taken, refused = portion.split(0 if self._is_closed else room)
             if taken.rows:
                 self._reserve(taken, 1)
                 self._waiting.append(taken)

@@ -15,9 +15,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from aperf.protocol.otlp import MAX_BYTES, EncodedSpans, Encoder, halve, pack
+from aperf.protocol.otlp import MAX_BYTES, EncodedSpans, Encoder, pack
 
 from ._otlp_client import UNANSWERED, Outcome, Verdict
+from ._otlp_sdk_spans import SdkEncoder, SdkPortion
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ class Sender:
         queue: where spans come from and where their fate is counted.
         client: where they go.
         encoder: makes requests of them.
+        sdk_encoder: makes requests of the program's own.
         authorization: says in whose name.
         timeout_s: for one request, retries included.
         endpoint: shown in warnings.
@@ -62,6 +64,7 @@ class Sender:
         queue: SpanQueue,
         client: Client,
         encoder: Encoder,
+        sdk_encoder: SdkEncoder,
         authorization: Authorization,
         *,
         timeout_s: float,
@@ -70,11 +73,12 @@ class Sender:
         self._queue = queue
         self._client = client
         self._encoder = encoder
+        self._sdk_encoder = sdk_encoder
         self._authorization = authorization
         self._timeout_ns = int(timeout_s * 1e9)
         self._endpoint = endpoint
         self._encoding = threading.Lock()
-        self._slice_rows = _MIN_ROWS
+        self._slice_rows = dict.fromkeys((encoder, sdk_encoder), _MIN_ROWS)
         self._next_warning_s = 0.0
         self._reason = UNANSWERED  # why the last attempt failed
 
@@ -92,25 +96,35 @@ class Sender:
                 self._queue.done(portion)
 
     def _process(self, portion: Portion) -> None:
+        is_sdk = isinstance(portion, SdkPortion)
+        encoder = self._sdk_encoder if is_sdk else self._encoder
         with self._encoding:
-            groups = list(pack(self._slices(portion)))
+            groups = list(pack(self._slices(portion, encoder)))
         for group in groups:
-            self._deliver(portion, group)
+            self._deliver(portion, group, encoder)
+        if is_sdk:
+            self._count_unfit(portion, groups)
+
+    def _count_unfit(self, portion: Portion, groups: Sequence[Sequence[EncodedSpans]]) -> None:
+        unfit = portion.rows - sum(part.span_count for group in groups for part in group)
+        if unfit:
+            self._queue.count(portion, dropped=unfit)
+            self._warn(f"{unfit} spans cannot be encoded")
 
     # --------------------------------------------------------------------------------- encoding
 
-    def _slices(self, portion: Portion) -> Iterator[EncodedSpans]:
+    def _slices(self, portion: Portion, encoder: Encoder | SdkEncoder) -> Iterator[EncodedSpans]:
         """Encode in slices whose length follows the time that they take."""
         position = portion.start
         while position < portion.stop:
-            stop = min(position + self._slice_rows, portion.stop)
+            stop = min(position + self._slice_rows[encoder], portion.stop)
             before_ns = time.thread_time_ns()
-            part = self._encoder.encode_spans(portion.batch, position, stop)
+            part = encoder.encode_spans(portion.batch, position, stop)
             spent_ns = max(time.thread_time_ns() - before_ns, 1)
             fitting = (stop - position) * _SLICE_NS // spent_ns
-            self._slice_rows = min(max(fitting, _MIN_ROWS), _MAX_ROWS)
+            self._slice_rows[encoder] = min(max(fitting, _MIN_ROWS), _MAX_ROWS)
             if len(part.data) > MAX_BYTES and stop - position > 1:
-                self._slice_rows = (stop - position) // 2
+                self._slice_rows[encoder] = (stop - position) // 2
                 continue
             yield part
             position = stop
@@ -120,10 +134,15 @@ class Sender:
     # ---------------------------------------------------------------------------------- sending
 
     def _deliver(
-        self, portion: Portion, group: Sequence[EncodedSpans], *, may_split: bool = True
+        self,
+        portion: Portion,
+        group: Sequence[EncodedSpans],
+        encoder: Encoder | SdkEncoder,
+        *,
+        may_split: bool = True,
     ) -> None:
         spans = sum(part.span_count for part in group)
-        outcome = self._send(self._encoder.request(group))
+        outcome = self._send(encoder.request(group))
         if outcome.verdict is Verdict.TAKEN:
             rejected = min(max(outcome.rejected_spans, 0), spans)
             self._queue.count(portion, exported=spans - rejected, dropped=rejected)
@@ -131,8 +150,8 @@ class Sender:
             if rejected:
                 self._warn(f"{rejected} spans rejected: {outcome.reason}")
         elif outcome.verdict is Verdict.SPLIT and may_split and spans > 1:
-            for half in halve(group):
-                self._deliver(portion, (half,), may_split=False)
+            for half in encoder.halve(group):
+                self._deliver(portion, (half,), encoder, may_split=False)
         else:
             self._queue.count(portion, dropped=spans, failures=1)
             if not self._queue.is_closed:  # else `tell_end` does, when all is counted

@@ -13,6 +13,8 @@ from aperf._errors import ConfigurationError
 from aperf.model import ExporterStatistics, ExportResult
 
 from ._otlp_queue import PORTION_ROWS, SpanQueue, count_sampled
+from ._otlp_sdk_spans import SdkEncoder, SdkPortion
+from ._program_spans import join, leave
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,6 +80,7 @@ class _Delivery:
             self.queue,
             self.client,
             Encoder(session.resource, "aperf", session.version, _SCHEMA_URL),
+            SdkEncoder(session.resource, _SCHEMA_URL),
             Authorization(token_provider, endpoint),
             timeout_s=settings.timeout_s,
             endpoint=endpoint,
@@ -89,6 +92,25 @@ class _Delivery:
         ]
         for thread in self._threads:
             thread.start()
+        self._outlet = join(session)
+
+    @property
+    def statistics(self) -> ExporterStatistics:
+        """The counters."""
+        counters = self.queue.statistics
+        dropped = counters.dropped_spans + self._outlet.dropped
+        return counters._replace(dropped_spans=dropped)
+
+    def look(self) -> None:
+        """Queue the program's own spans that have ended."""
+        spans = self._outlet.take()
+        if spans:
+            self.queue.put_portion(SdkPortion.of(spans))
+
+    def end(self) -> None:
+        """Take the program's spans for the last time."""
+        leave(self._outlet)
+        self.look()
 
     def stop(self, deadline_ns: int) -> None:
         """Cancel what is under way, see the threads end, count what is lost, and tell it."""
@@ -227,6 +249,11 @@ class OtlpExporter:
         )
         self._dropped_at_flush = 0
 
+    def look(self) -> None:
+        """Queue the spans that the program has made with OpenTelemetry's API alone."""
+        if self._delivery is not None:
+            self._delivery.look()
+
     def export(self, batch: SpanBatch, deadline_ns: int) -> ExportResult:
         """Queue a batch; what does not fit is dropped, and so is all outside of a session."""
         if self._delivery is not None:
@@ -240,9 +267,10 @@ class OtlpExporter:
         """Wait until the receiver has confirmed all that was exported since the last flush."""
         if self._delivery is None:
             return self._outside.dropped_spans == 0
+        self._delivery.look()
         empty = self._delivery.queue.wait_until_empty(deadline_ns)
         dropped_before = self._dropped_at_flush
-        self._dropped_at_flush = self._delivery.queue.statistics.dropped_spans
+        self._dropped_at_flush = self._delivery.statistics.dropped_spans
         return empty and dropped_before == self._dropped_at_flush
 
     def finish(self, summary: Summary) -> None:
@@ -253,15 +281,16 @@ class OtlpExporter:
         if self._delivery is None:
             return self._outside.dropped_spans == 0
         delivery = self._delivery
+        delivery.end()
         left_ns = max(deadline_ns - time.monotonic_ns(), 0)
         delivery.queue.wait_until_empty(deadline_ns - min(_RESERVE_NS, left_ns // 4))
         delivery.stop(deadline_ns)
-        self._outside, self._delivery = delivery.queue.statistics, None
+        self._outside, self._delivery = delivery.statistics, None
         return self._outside.dropped_spans == 0
 
     def statistics(self) -> ExporterStatistics:
         """Return the counters since `start`."""
-        return self._outside if self._delivery is None else self._delivery.queue.statistics
+        return self._outside if self._delivery is None else self._delivery.statistics
 
     def forget_after_fork(self) -> None:
         """Leave everything to the parent: the threads exist only there, and so does the connection.

@@ -21,12 +21,16 @@ class SessionInfo:
         resource: attributes of the process, ``service.name`` among them.
         implementation: which recorder runs (`aperf.IMPLEMENTATION`).
         version: aperf's version.
+        sampler: what decides about traces, by its name in ``OTEL_TRACES_SAMPLER``.
+        sampler_arg: its argument.
     """
 
     service_name: str
     resource: Attributes = ()
     implementation: str = ""
     version: str = ""
+    sampler: str = "parentbased_always_on"
+    sampler_arg: str | None = None
 
 
 class ExporterStatistics(NamedTuple):
@@ -35,12 +39,12 @@ class ExporterStatistics(NamedTuple):
     exported_spans: int = 0  #: the destination confirmed them
     dropped_spans: int = 0  #: given up: queue full, refused, deadline passed
     export_failures: int = 0  #: requests that failed for good
+    exported_logs: int = 0  #: log records that the destination confirmed
+    dropped_logs: int = 0  #: log records that were given up
 
 
 class ExportResult(NamedTuple):
     """What became of a batch when `export` returned; the rest is still under way."""
-    exported_logs: int = 0  #: log records that the destination confirmed
-    dropped_logs: int = 0  #: log records that were given up
 
     delivered: int = 0
     dropped: int = 0
