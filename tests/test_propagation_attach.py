@@ -221,7 +221,9 @@ def test_user_spans_inside(twin: type[Recorder]) -> None:
                     inside = current_trace_id()
             return inside, current_trace_id()
 
-    assert (TRACE, None) == asyncio.run(program())
+    inside, after = asyncio.run(program())
+    assert TRACE == inside
+    assert TRACE != after
 
 
 def test_tasks_are_in_the_attached_trace(programs: Programs) -> None:

@@ -3,13 +3,16 @@
 A span is named by its task, the segment of the task's life and a number within it. Both sides of
 the ring can compute the id; it is the same whenever it is asked for, and different in every
 session.
+
+A trace is named by its root: the number of the task that it begins with, and above that the segment
+of that task's life; or the number of the user span that it begins with, and `SPAN_ROOT`. 0 is none.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ("AWAITS", "CALLS", "JOBS", "MASK", "Ids", "SequentialIds")
+__all__ = ("AWAITS", "CALLS", "JOBS", "MASK", "SPAN_ROOT", "Ids", "SequentialIds", "task_root")
 
 MASK: Final = (1 << 64) - 1
 #: Numbers within a task: 0 is the task itself, user spans count from 1, and these are where awaits,
@@ -17,6 +20,10 @@ MASK: Final = (1 << 64) - 1
 AWAITS: Final = 1 << 61
 JOBS: Final = 2 << 61
 CALLS: Final = 3 << 61
+
+#: Says that a root is a user span opened outside of tasks.
+SPAN_ROOT: Final = 1 << 63
+_TASK_BITS: Final = 40
 
 #: The golden ratio, as SplitMix64 uses it: consecutive numbers become distant ones.
 _GAMMA: Final = 0x9E3779B97F4A7C15
@@ -27,6 +34,13 @@ def mix(value: int) -> int:
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & MASK
     value = (value ^ (value >> 27)) * 0x94D049BB133111EB & MASK
     return value ^ (value >> 31)
+
+
+def task_root(task: int, segment: int) -> int:
+    """Return the root of the trace that begins with a segment of a task; 0: it cannot be told."""
+    if task >= 1 << _TASK_BITS or segment >= 1 << 63 - _TASK_BITS:
+        return 0
+    return segment << _TASK_BITS | task
 
 
 class Ids:
@@ -51,6 +65,17 @@ class Ids:
         low = mix((self._seed + root * _GAMMA + segment) & MASK)
         high = mix((low + self._seed) & MASK)
         return high, low or 1
+
+    def trace_of(self, root: int) -> tuple[int, int]:
+        """Return both halves of the id of the trace that begins with a root."""
+        if root & SPAN_ROOT:
+            return self.trace(0, root ^ SPAN_ROOT)
+        return self.trace(root & (1 << _TASK_BITS) - 1, root >> _TASK_BITS)
+
+    def task_span(self, task: int, root: int) -> int:
+        """Return the id of a task's own span in the trace that begins with a root."""
+        own = root & (1 << _TASK_BITS) - 1 == task and not root & SPAN_ROOT
+        return self.span(self.base(task, root >> _TASK_BITS if own else 0), 0)
 
     def base(self, task: int, segment: int) -> int:
         """Return what the ids of all spans of a task's segment are counted from."""

@@ -16,7 +16,7 @@ import time
 import weakref
 from concurrent.futures import Future, TimeoutError
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._errors import InstrumentationError
 from ._filtering import keeper, log_keeper
@@ -26,7 +26,8 @@ from ._instrument.loop import Loops, on_loop_thread
 from ._instrument.monitoring import EveryAwait
 from ._pipeline import Assembler, Limits, Pipeline, Rules, Sink, Tables
 from ._profiling import Profiling, Records
-from ._recorder import SLOT, Cold, Recorder
+from ._recorder import SLOT, Cold, Descent, Recorder
+from ._sampling import Decisions
 from ._spans import SPAN_VAR, activate, deactivate, open_span
 from .model import Exporter, SessionInfo, TimeAnchor
 from .otel._bridge import Bridge
@@ -48,6 +49,8 @@ __all__ = (
     "wait",
 )
 
+#: By `APERF_TASK_PARENT`.
+_DESCENTS: Final = {"child": Descent.CHILD, "link": Descent.OWN, "root": Descent.OWN}
 #: Beyond a deadline of ours, for a thread that is slow to be scheduled.
 GRACE_S = 0.5
 
@@ -79,6 +82,7 @@ class Runtime:
             span_var=SPAN_VAR,
             manual_clock=manual_clock,
         )
+        self.recorder.descent = _DESCENTS.get(settings.task_parent or "", Descent.RULES)
         self.bridge = Bridge(self.ids)
         self.loops = Loops(self.recorder, SPAN_VAR)
         self.awaits = EveryAwait(self.recorder)
@@ -96,6 +100,13 @@ class Runtime:
 
     def _half_full(self) -> None:
         self.pipeline.relieve()
+
+    def note_move(self, task: int, root: int) -> None:
+        """A task goes on in a trace of its own, or has ended (0)."""
+        if root:
+            self.recorder.moved[task] = root
+        else:
+            self.recorder.moved.pop(task, None)
 
     def start(self) -> None:
         """Begin to record."""
@@ -368,8 +379,14 @@ def _sink(
             settings.limits.event_attributes,
         ),
     )
+    leads = not runtime.attachments and (ids is None or ids is runtime.ids)
     if sample is not None:
-        rules = replace(rules, sample=sample)
+        decisions = Decisions(sample)
+        rules = replace(rules, sample=decisions.decide)
+        if leads:
+            runtime.bridge.sample = decisions.early
+    if leads:  # what the loop is told of its traces is as this session sees them
+        rules = replace(rules, moves=runtime.note_move)
     if filters is not None:
         rules = replace(rules, keeps=keeper(filters))
     assembler = Assembler(

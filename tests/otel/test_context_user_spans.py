@@ -101,17 +101,6 @@ def test_a_span_opened_around_the_end_of_ours_stays(programs: Programs) -> None:
     assert told.place("request") == told.parent(told.other("after"))
 
 
-def test_in_no_trace_of_opentelemetry_roots_stay_roots(programs: Programs) -> None:
-    """What is not known cannot be a parent."""
-
-    async def program() -> None:
-        with aperf.span("ours"), programs.tracer.start_as_current_span("root"):
-            await asyncio.sleep(0)
-
-    told = programs.run(program)
-    assert told.parent(told.other("root")) is None
-
-
 def test_a_task_that_outlives_the_span_it_was_made_in(programs: Programs) -> None:
     """Its own spans are its children all the same."""
 

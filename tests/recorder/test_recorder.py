@@ -255,10 +255,10 @@ def test_the_open_span_is_read_in_the_right_context(recorder_class: type[Recorde
     async def main() -> None:
         loop = asyncio.get_running_loop()
         await loop.create_task(asyncio.sleep(0), name="none")
-        variable.set((7, 8))
+        variable.set((7, 8, 9, False))
         await loop.create_task(asyncio.sleep(0), name="current")
         other = copy_context()
-        other.run(variable.set, (1 << 63, (1 << 32) - 1))
+        other.run(variable.set, (1 << 63, (1 << 32) - 1, 0, False))
         await loop.create_task(asyncio.sleep(0), name="given", context=other)
 
     story = run(recorder, main())

@@ -353,7 +353,7 @@ def test_another_recorder(recorder: Recorder) -> None:
     following.armed = True
     with span("old"):
         activate(following)
-        assert (0, 0) == open_span(SPAN_VAR.get())
+        assert (0, 0, 0, False) == open_span(SPAN_VAR.get())
         with span("new"):
             pass
         activate(recorder)

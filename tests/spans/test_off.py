@@ -28,7 +28,7 @@ def test_inert() -> None:
         assert one is current_span()
         assert "inert" in repr(one)
     assert one is span("y")
-    assert (0, 0) == open_span(SPAN_VAR.get())
+    assert (0, 0, 0, False) == open_span(SPAN_VAR.get())
 
 
 def test_inert_lets_exceptions_pass() -> None:

@@ -364,6 +364,8 @@ class Assembler:
         self.calls.abandon(task, end_ns)
         self.users.abandon(task, end_ns)
         self._close(task, message)
+        if task.segment:
+            self.family.rules.moves(task.id, 0)
 
     def _close(self, task: TaskState, message: str = "") -> None:
         """Close the task's segment: its row, and its sums into those of the coroutine."""

@@ -6,6 +6,8 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from aperf._ids import task_root
+
 from ._bits import Context, Row
 from ._traces import OpenSpan, Outer, TaskState, Trace, link_to
 
@@ -46,6 +48,7 @@ class Rules:
         sample: decides about a new trace by its id and the name of its first span.
         keeps: decides about a user span by its place and name: one that is not kept is left out,
             and what is in it belongs to the span around it.
+        moves: is told the root of each trace in which a task goes on, and 0 when it has ended.
         limits: how many attributes and events a span may have, and how long texts may be.
     """
 
@@ -56,6 +59,7 @@ class Rules:
     calls: bool = True
     sample: Callable[[int, str], bool] = lambda trace_id, name: True
     keeps: Callable[[Place | None, str], bool] = lambda place, name: True
+    moves: Callable[[int, int], None] = lambda task, root: None
     limits: Limits = USUAL
 
 
@@ -96,8 +100,8 @@ class Family:
         """Return a new trace.
 
         Args:
-            root: what its id is made from: the number of a task, thread or job.
-            segment: likewise.
+            root: what its id is made from: the number of a task or job, 0 for a user span.
+            segment: which one of the task's life, or the number of the user span.
             name: of its first span, for the sampler.
             t_ns: its begin.
             flags: the sampler's decision where it was taken already.
@@ -175,3 +179,4 @@ class Family:
             links.append(link_to(creator.trace, creator.span, "created_by"))
         task.begin_segment(t_ns, links)
         self.root(task, before.flags)
+        self.rules.moves(task.id, task_root(task.id, task.segment))

@@ -73,7 +73,7 @@ class UserSpans:
             trace, parent_span = around.trace, around.span
         else:
             name = self._tables.templates[template].name
-            trace, parent_span = self._family.new_trace(a, b, name, t_ns), 0
+            trace, parent_span = self._family.new_trace(0, b, name, t_ns), 0
         name = self._tables.templates[template].name
         is_kept = self._family.rules.keeps(self._tables.place(site), name)
         number = number if is_kept else parent_span

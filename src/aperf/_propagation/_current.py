@@ -5,28 +5,34 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from aperf._spans import current_context
+
 from ._headers import BAGGAGE_TEXT, TraceHeaders
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import SpanContext
 
-__all__ = ("current_trace_headers", "current_trace_id", "headers_of", "known_context")
+__all__ = (
+    "current_trace_headers",
+    "current_trace_id",
+    "has_trace",
+    "headers_now",
+    "known_context",
+)
 
 
 def current_trace_id(*, sampled_only: bool = True) -> str | None:
     """Return the current trace's id, 32 hexadecimal digits, None outside of a trace.
 
-    It is that of OpenTelemetry's current span, which in a task of such a trace is the task's.
+    It is that of the innermost span, OpenTelemetry's or aperf's, down to that of the task. Those of
+    aperf count only where they are exported.
 
     Args:
         sampled_only: return None also for a trace that is not recorded: nobody will find it.
     """
-    context = known_context()
-    span = None if context is None else _span_of(context)
-    if span is None or (sampled_only and not int(span.trace_flags) & 1):
-        return None
-    return f"{span.trace_id:032x}"
+    headers = current_trace_headers(sampled_only=sampled_only)
+    return None if headers is None else headers.trace_id
 
 
 def current_trace_headers(*, sampled_only: bool = True) -> TraceHeaders | None:
@@ -36,7 +42,7 @@ def current_trace_headers(*, sampled_only: bool = True) -> TraceHeaders | None:
         sampled_only: return None also for a trace that is not recorded. False passes on the
             decision not to record it.
     """
-    headers = headers_of(known_context())
+    headers = headers_now()
     if headers.trace_id is None or (sampled_only and not headers.is_sampled):
         return None
     return headers
@@ -53,11 +59,20 @@ def known_context() -> Context | None:
     return get_current()
 
 
-def headers_of(context: Context | None) -> TraceHeaders:
-    """Return what a context holds, sampled or not."""
-    if context is None:
-        return TraceHeaders()
-    return TraceHeaders.parse({**_trace_of(context), "baggage": _baggage_of(context)})
+def headers_now() -> TraceHeaders:
+    """Return what is current, sampled or not."""
+    context, ours = known_context(), current_context(exported=True)
+    found = {} if context is None else {**_trace_of(context), "baggage": _baggage_of(context)}
+    if ours is not None:
+        parent = f"00-{ours.trace_id:032x}-{ours.span_id:016x}-{int(ours.sampled):02x}"
+        if found.get("traceparent") != parent:
+            found.update(traceparent=parent, tracestate="")
+    return TraceHeaders.parse(found)
+
+
+def has_trace(context: Context) -> bool:
+    """Say whether a context has a span that is valid."""
+    return _span_of(context) is not None
 
 
 # Anybody may put anything there, so nothing of what follows raises.

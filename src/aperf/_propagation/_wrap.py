@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ._attach import Attachment
-from ._current import headers_of, known_context
+from ._current import has_trace, headers_now, known_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -49,7 +49,7 @@ def wrap(function: Callable[P, R], /) -> Callable[P, R]:
     context = known_context()
     is_coroutine = _is(function, inspect.iscoroutinefunction)
     kind: Any = _CoroutineCarrier if is_coroutine else _Carrier
-    carrier: Callable[P, R] = kind(function, headers_of(context), context)
+    carrier: Callable[P, R] = kind(function, headers_now(), context)
     return carrier
 
 
@@ -79,9 +79,11 @@ class _Carrier(Generic[P, R]):
         return type(self), (self._function, self._headers)
 
     def _attach(self) -> Attachment:
-        context = self._context
+        context, headers = self._context, self._headers
         if context is None or self._pid != os.getpid():  # a fork has copies of spans, of no use
-            return self._headers.attach()
+            return headers.attach()
+        if headers.trace_id is not None and not has_trace(context):  # the trace is aperf's
+            return Attachment(lambda _: headers._fill(context))
         return Attachment(lambda _: context)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:

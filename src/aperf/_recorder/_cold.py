@@ -44,13 +44,14 @@ class Cold:
 
     Args:
         half_full: called when a ring becomes half full; must neither block nor raise.
-        open_span: turns what the span variable holds into (owner, seq) of the innermost open span.
+        open_span: describes the innermost open span by what the span variable holds: owner, seq,
+            root, and whether it was opened by the very callback that looks.
     """
 
     def __init__(
         self,
         half_full: Callable[[], None] = lambda: None,
-        open_span: Callable[[Any], tuple[int, int]] = lambda value: (0, 0),
+        open_span: Callable[[Any], tuple[int, int, int, bool]] = lambda value: (0, 0, 0, False),
     ) -> None:
         self.half_full = half_full
         self.open_span = open_span

@@ -87,6 +87,7 @@ __all__ = (
     "CallFlag",
     "CloseFlag",
     "ContextFlag",
+    "Descent",
     "FrameOp",
     "GpuOp",
     "Hint",
@@ -174,6 +175,14 @@ class StepFlag(enum.IntFlag):
     WAIT_CANCELLED = 32  #: what it waited for was cancelled
     BY_TIMEOUT = 64  #: … by a timeout
     BY_CALLBACK = 128  #: … by a plain callback of the loop
+
+
+class Descent(enum.IntEnum):
+    """Who is the parent of a task."""
+
+    RULES = 0  #: whoever made it, unless a plain callback did
+    CHILD = 1  #: whoever made it, and whatever the callback inherited
+    OWN = 2  #: nobody: each task begins a trace
 
 
 class BirthFlag(enum.IntFlag):

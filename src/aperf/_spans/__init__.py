@@ -8,12 +8,13 @@ from ._active import activate, deactivate
 from ._decorator import instrument
 from ._handle import ActiveSpan
 from ._node import SPAN_VAR
-from ._span import current_span, open_span, span
+from ._span import current_context, current_span, open_span, span
 
 __all__ = (
     "SPAN_VAR",
     "ActiveSpan",
     "activate",
+    "current_context",
     "current_span",
     "deactivate",
     "instrument",

@@ -33,10 +33,12 @@ class Node:
         seq: its number within the owner; 0 is the task's own span.
         name: its name.
         outer: what was innermost in the context when this one was opened, whoever owned it.
+        root: what its trace begins with (`aperf._ids`), 0 if that is one of OpenTelemetry's.
+        in_callback: whether a plain callback of a loop opened it.
         shown: what stands for it in OpenTelemetry's context, None for nothing.
     """
 
-    __slots__ = ("name", "outer", "owner", "recording", "seq", "shown")
+    __slots__ = ("in_callback", "name", "outer", "owner", "recording", "root", "seq", "shown")
 
     def __init__(
         self, recording: Recording, owner: int, seq: int, name: str, outer: Node | None = None
@@ -46,6 +48,8 @@ class Node:
         self.seq = seq
         self.name = name
         self.outer = outer
+        self.root = 0
+        self.in_callback = False
         self.shown: Any = None
 
     def close(self) -> None:

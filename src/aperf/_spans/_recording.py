@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from asyncio import CancelledError
+from asyncio import CancelledError, _get_running_loop
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec
 
+from aperf._ids import SPAN_ROOT
 from aperf._recorder._cold import message_of, traceback_frames
 from aperf._recorder._layout import PAIR, CloseFlag, Kind, Value
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from aperf._recorder import Recorder
+    from aperf.model import SpanContext
 
 __all__ = ("Recording",)
 
@@ -94,6 +96,32 @@ class Recording:
             self.recorder.fault()
             return None
 
+    def context(self, *, exported: bool = False) -> SpanContext | None:
+        """Return what identifies the innermost span, aperf's or OpenTelemetry's.
+
+        Args:
+            exported: see `current_context`.
+        """
+        try:
+            return self._identify(exported=exported)
+        except Exception:
+            self.recorder.fault()
+            return None
+
+    def _identify(self, *, exported: bool) -> SpanContext | None:
+        recorder, bridge = self.recorder, self.recorder.bridge
+        if bridge is None:
+            return None
+        theirs: SpanContext | None = bridge.current(recorder, ours=False)
+        if theirs is not None or (exported and not bridge.nests):
+            return theirs
+        node = self.current()
+        if node is None:  # a thread that has taken a task's context along
+            inherited: SpanContext | None = bridge.current(recorder, ours=True)
+            return inherited
+        own: SpanContext | None = bridge.identity(node, node.root if node.seq else recorder.root())
+        return own
+
     # ------------------------------------------------------------------------------- begin and end
 
     def begin(
@@ -133,6 +161,11 @@ class Recording:
         if not recorder.put(Kind.OPEN, 0, recorder.cold.names.intern(name), owner, seq, rest):
             return None
         node = Node(self, owner, seq, name, nearest_open(SPAN_VAR.get()))
+        node.in_callback = not task and _get_running_loop() is not None
+        if parent is not None:
+            node.root = parent.root
+        else:
+            node.root = recorder.root() if task else SPAN_ROOT | seq
         SPAN_VAR.set(node)
         bridge = recorder.bridge
         if bridge is not None and recorder.context_var is not None:

@@ -10,9 +10,11 @@ from ._node import nearest_open
 
 TYPE_CHECKING = False  # typing itself takes milliseconds to import
 if TYPE_CHECKING:
+    from aperf.model import SpanContext
+
     from ._node import Node
 
-__all__ = ("current_span", "open_span", "span")
+__all__ = ("current_context", "current_span", "open_span", "span")
 
 
 def span(name: str, /, **attributes: object) -> ActiveSpan:
@@ -52,11 +54,29 @@ def current_span() -> ActiveSpan:
     return INERT if node is None else ActiveSpan(node)
 
 
-def open_span(value: Node | None) -> tuple[int, int]:
-    """Return (owner, seq) of the innermost open span known to a value of `SPAN_VAR`, or (0, 0)."""
+def current_context(*, exported: bool = False) -> SpanContext | None:
+    """Return what identifies the innermost span here, aperf's or OpenTelemetry's.
+
+    Args:
+        exported: only where aperf's spans are exported by the ids that are known on the loop.
+
+    Returns:
+        None where there is no span, or nothing is recorded: then OpenTelemetry may know one.
+    """
+    recording = _active.active()
+    return None if recording is None else recording.context(exported=exported)
+
+
+def open_span(value: Node | None) -> tuple[int, int, int, bool]:
+    """Describe the innermost open span known to a value of `SPAN_VAR`, for `aperf._recorder.Cold`.
+
+    Returns:
+        Its owner, its number, what its trace begins with, and whether the plain callback that runs
+        opened it; all of them 0 for none.
+    """
     recording, node = _active.active(), nearest_open(value)
     if recording is None or node is None or node.recording is None:
-        return 0, 0
+        return 0, 0, 0, False
     if node.recording.recorder is not recording.recorder:
-        return 0, 0
-    return node.owner, node.seq
+        return 0, 0, 0, False
+    return node.owner, node.seq, node.root, node.in_callback

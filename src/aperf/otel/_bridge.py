@@ -16,9 +16,12 @@ from asyncio import _get_running_loop
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aperf._recorder._layout import PAIR, ContextFlag, Kind
+from aperf._recorder._layout import PAIR, ContextFlag, Descent, Kind
+from aperf.model import SpanContext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aperf._ids import Ids
     from aperf._recorder import Recorder
     from aperf._spans._node import Node
@@ -80,11 +83,13 @@ class Bridge:
 
     Attributes:
         nests: whether spans opened in a task are to lie below the task's, which somebody exports.
+        sample: decides about a trace of aperf's, by its id and the name of its first span.
     """
 
     def __init__(self, ids: Ids | None = None) -> None:
         self._ids = ids
         self.nests = ids is not None
+        self.sample: Callable[[int, str], bool] = lambda trace_id, name: True
         self._spans: StandIns | None = None
         #: spans of other processes that a task was seen in: who inherits them later, through the
         #: context of a callback, belongs to another request
@@ -127,6 +132,8 @@ class Bridge:
             creator: number of the task that makes it, 0 for none.
             owned: whether it will have a context of its own.
         """
+        if self._is_ours(span):
+            return Seen(span, is_owner=owned)
         described = self._described(span)
         if not self._write(recorder, number, described):
             return None  # there was no room: it will be found where the task is suspended
@@ -143,6 +150,8 @@ class Bridge:
         """
         if span.flags & _ENDED:
             return False
+        if recorder.descent:
+            return recorder.descent == Descent.CHILD
         if creator:
             maker: Any = recorder.outers.get(creator)
             return maker is None or span.span_id != maker.inherited or maker.is_nested
@@ -158,6 +167,12 @@ class Bridge:
         spans, ids = self._spans, self._ids
         if spans is None or ids is None or not seen.is_owner:
             return seen
+        root = spans.root_of(seen.span)
+        if root and not (self.nests and root == recorder.root()):
+            return seen._replace(span=None) if spans.drop(seen.span) else seen
+        if root:
+            span = spans.enter_task(seen.span, ids.task_span(number, root))
+            return seen if span is None else seen._replace(span=span, is_nested=True)
         if seen.is_left_over and self._is_over(seen.span) and spans.drop(seen.span):
             return seen._replace(span=None)
         if not (seen.is_nested and self.nests):
@@ -177,7 +192,7 @@ class Bridge:
         described = None if span is None else self._described(span)
         if not self._write(recorder, number, described):
             return seen  # there was no room: it is to be told the next time
-        if seen is not None and seen.inherited:
+        if seen is not None and (seen.inherited or seen.is_nested):
             return seen._replace(span=span)
         return None if span is None else Seen(span)
 
@@ -192,17 +207,68 @@ class Bridge:
             node: the span's.
         """
         spans, ids = self._spans, self._ids
-        if spans is None or ids is None or not self.nests:
+        if spans is None or ids is None:
             return
-        seen: Any = recorder.outers.get(task) if task else None
+        seen: Seen | None = recorder.outers.get(task) if task else None  # type: ignore[assignment]
         described = self._described(spans.current())
-        if described is None or described.flags & _ENDED or (task and seen is None):
-            return
-        if seen is None or described.span_id != seen.inherited or seen.is_nested:
+        if described is None:
+            identity = self.identity(node, node.root) if self.nests else None
+            if identity is not None:
+                node.shown = spans.open_in(identity, node.root)
+        elif task and seen is None:
+            node.root = 0  # there was no room to tell of that span
+        elif not described.flags & _ENDED:
+            is_inherited = seen is not None and described.span_id == seen.inherited
+            if not is_inherited:
+                node.root = 0
+            if self.nests and (not is_inherited or (seen is not None and seen.is_nested)):
+                node.shown = spans.open(ids.span(ids.base(node.owner, 0), node.seq))
+        if task and node.shown is not None:
+            recorder.outers[task] = (seen or Seen(None))._replace(span=node.shown)
+
+    def identity(self, node: Node, root: int) -> SpanContext | None:
+        """Return what will identify a span of aperf's, None if that cannot be told.
+
+        Args:
+            node: the span; number 0 is the task's own.
+            root: what its trace begins with.
+        """
+        ids = self._ids
+        if ids is None or not root:
+            return None
+        hi, lo = ids.trace_of(root)
+        trace_id = hi << 64 | lo
+        if node.seq:
             span_id = ids.span(ids.base(node.owner, 0), node.seq)
-            node.shown = spans.open(span_id)
-            if seen is not None:
-                recorder.outers[task] = seen._replace(span=node.shown)
+        else:
+            span_id = ids.task_span(node.owner, root)
+        return SpanContext(trace_id, span_id, self.sample(trace_id, ""))
+
+    def _is_ours(self, span: object) -> bool:
+        return self._spans is not None and self._spans.is_ours(span)
+
+    def current(self, recorder: Recorder, *, ours: bool) -> SpanContext | None:
+        """Return what identifies the span that is current for OpenTelemetry.
+
+        None for one that a task has only because a plain callback made it: it is in another trace.
+
+        Args:
+            recorder: knows tasks.
+            ours: whether the span is to stand for one in a trace of aperf's, or is not to.
+        """
+        if self._spans is None and not self.find(recorder):
+            return None
+        assert self._spans is not None
+        span = self._spans.current()
+        if span is None or self._spans.is_ours(span) != ours:
+            return None
+        seen: Any = recorder.outers.get(recorder.current())
+        if seen is not None and seen.span is span and seen.inherited and not seen.is_nested:
+            return None
+        found = describe(span)
+        if found is None:
+            return None
+        return SpanContext(found.trace_id, found.span_id, bool(found.flags & _SAMPLED))
 
     def closed(self, recorder: Recorder, node: Node) -> None:
         """It was closed, in whatever context."""
@@ -221,6 +287,8 @@ class Bridge:
             self._spans.swap(left, entered)
 
     def _described(self, span: object) -> Described | None:
+        if self._is_ours(span):
+            return None  # the records tell it
         span = span if self._spans is None else self._spans.below(span)
         described = describe(span)
         if described is not None and described.flags & _REMOTE:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opentelemetry.trace.span import Span, SpanContext
+from opentelemetry.trace.span import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, SpanContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,20 @@ if TYPE_CHECKING:
     from opentelemetry.trace.status import Status, StatusCode
     from opentelemetry.util import types
 
-__all__ = ("StandIn", "TaskSpan", "UserSpan")
+__all__ = ("Anchor", "StandIn", "TaskSpan", "UserSpan")
+
+
+class Anchor(NonRecordingSpan):
+    """What stand-ins stand on in a trace that aperf began: OpenTelemetry has no span there.
+
+    Args:
+        context: tells the trace.
+        root: what it begins with (`aperf._ids`).
+    """
+
+    def __init__(self, context: SpanContext, root: int) -> None:
+        super().__init__(context)
+        self.root = root
 
 
 class StandIn(Span):
@@ -131,14 +144,16 @@ class UserSpan(StandIn):
     Args:
         below: see `StandIn`.
         span_id: likewise.
-        outer: what was current when the span was opened.
+        outer: what was current when the span was opened, None for nothing.
     """
 
-    def __init__(self, below: Span, span_id: int, outer: Span) -> None:
+    def __init__(self, below: Span, span_id: int, outer: Span | None) -> None:
         super().__init__(below, span_id)
         self.outer = outer
         self.is_open = True
 
     def get_span_context(self) -> SpanContext:
         """Return the identity of the span, or of the one before it."""
-        return super().get_span_context() if self.is_open else self.outer.get_span_context()
+        if self.is_open:
+            return super().get_span_context()
+        return INVALID_SPAN_CONTEXT if self.outer is None else self.outer.get_span_context()

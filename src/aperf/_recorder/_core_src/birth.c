@@ -54,7 +54,7 @@ birth_site(Recorder *recorder, PyObject *coroutine, int *flags)
  * flag.
  */
 static int
-find_creator(Recorder *recorder, Ring *ring, uint64_t *creator, int *flags)
+find_creator(Recorder *recorder, Ring *ring, Birth *birth)
 {
     int runs = asyncio_loop_runs(&recorder->state->asyncio);
     if (runs <= 0) {
@@ -64,12 +64,13 @@ find_creator(Recorder *recorder, Ring *ring, uint64_t *creator, int *flags)
     if (task == NULL) {
         return -1;
     }
-    const Entry *entry = NULL;
+    Entry *entry = NULL;
     if (task == Py_None) {
-        *flags |= BIRTH_CALLBACK;
+        birth->flags |= BIRTH_CALLBACK;
     }
     else if ((entry = recorder_adopt(recorder, ring, task)) != NULL) {
-        *creator = entry->id;
+        birth->creator = entry->id;
+        birth->root = *entry_root(entry);
     }
     int result = task == Py_None || entry != NULL ? 0 : -1;
     Py_DECREF(task);
@@ -88,10 +89,11 @@ span_value(Recorder *recorder, PyObject *context)
     return PyObject_CallMethodOneArg(context, recorder->state->names.get, recorder->span_var);
 }
 
-/* Fills in the innermost span that is open where a task is made. */
+/* Finds the innermost span that is open where a task is made. */
 static int
-open_span(Recorder *recorder, PyObject *context, BirthDetail *detail)
+open_span(Recorder *recorder, PyObject *context, OpenSpan *opened)
 {
+    *opened = (OpenSpan){0};
     if (recorder->span_var == NULL) {
         return 0;
     }
@@ -100,60 +102,68 @@ open_span(Recorder *recorder, PyObject *context, BirthDetail *detail)
         Py_XDECREF(value);
         return value == NULL ? -1 : 0;
     }
-    PyObject *pair =
+    PyObject *found =
         PyObject_CallMethodOneArg(recorder->cold, recorder->state->names.open_span, value);
     Py_DECREF(value);
-    if (pair == NULL) {
+    if (found == NULL) {
         return -1;
     }
-    unsigned long long owner;
+    unsigned long long owner, root;
     unsigned int seq;
-    int parsed = PyTuple_Check(pair) ? PyArg_ParseTuple(pair, "KI:open_span", &owner, &seq) : 0;
-    Py_DECREF(pair);
+    int attached;
+    int parsed = PyTuple_Check(found) &&
+                 PyArg_ParseTuple(found, "KIKp:open_span", &owner, &seq, &root, &attached);
+    Py_DECREF(found);
     if (!parsed) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_TypeError, "open_span: expected a tuple (owner, seq)");
+            PyErr_SetString(PyExc_TypeError,
+                            "open_span: expected a tuple (owner, seq, root, is_attached)");
         }
         return -1;
     }
-    detail->span_owner = owner;
-    detail->span_seq = seq;
+    *opened = (OpenSpan){.owner = owner, .root = root, .seq = seq, .attached = attached};
     return 0;
 }
 
 int
-recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,
-               uint64_t creator, const Text *name, PyObject *context, bool owned, int flags)
+recorder_birth(Recorder *recorder, Ring *ring, Birth *birth)
 {
     struct {
         BirthDetail detail;
         char rest[MAX_TEXT - sizeof(((BirthDetail *)0)->name)];
     } payload = {0};
-    if (creator == 0 && flags == 0 && find_creator(recorder, ring, &creator, &flags) < 0) {
+    if (birth->creator == 0 && birth->flags == 0 && find_creator(recorder, ring, birth) < 0) {
         return -1;
     }
-    int64_t site = birth_site(recorder, coroutine, &flags);
-    if (site < 0 || open_span(recorder, context, &payload.detail) < 0) {
+    OpenSpan opened;
+    int64_t site = birth_site(recorder, birth->coroutine, &birth->flags);
+    if (site < 0 || open_span(recorder, birth->context, &opened) < 0) {
         return -1;
     }
-    if (recorder->bridge != NULL && !(flags & BIRTH_ADOPTED) &&
-        recorder_inherit(recorder, id, creator, context, owned) < 0) {
+    int nested = 0;
+    if (recorder->bridge != NULL && !(birth->flags & BIRTH_ADOPTED)) {
+        nested = recorder_inherit(recorder, birth);
+    }
+    if (nested < 0 || recorder_descend(recorder, ring, birth, &opened, nested) < 0) {
         return -1;
     }
+    const Text *name = birth->name;
     size_t inside = sizeof(payload.detail.name);
     size_t behind = name->length > inside ? name->length - inside : 0;
+    payload.detail.span_owner = opened.owner;
+    payload.detail.span_seq = opened.seq;
     payload.detail.name_length = (uint32_t)name->length;
     memcpy(payload.detail.name, name->bytes, name->length - behind);
     memcpy(payload.rest, name->bytes + inside, behind);
     size_t size = sizeof(BirthDetail) + behind;
     Slot first = {
-        .t_ns = (uint64_t)t_ns,
+        .t_ns = (uint64_t)birth->t_ns,
         .kind = KIND_BIRTH,
         .slots = (uint8_t)(1 + (size + SLOT_SIZE - 1) / SLOT_SIZE),
-        .flags = (uint16_t)flags,
+        .flags = (uint16_t)birth->flags,
         .ref = (uint32_t)site,
-        .a = id,
-        .b = creator,
+        .a = birth->id,
+        .b = birth->creator,
     };
     recorder_write(recorder, ring, &first, &payload, size);
     return 0;
@@ -192,14 +202,19 @@ recorder_rename(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task)
 }
 
 Entry *
-recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns)
+recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns,
+              uint64_t root)
 {
     Entry *before = entries_find(&recorder->entries, key);
     if (before != NULL) {
         recorder_abandon(recorder, ring, before->id);
         entries_remove(&recorder->entries, before);
     }
-    return entries_add(&recorder->entries, key, id, since_ns);
+    Entry *entry = entries_add(&recorder->entries, key, id, since_ns);
+    if (entry != NULL) {
+        *entry_root(entry) = root;
+    }
+    return entry;
 }
 
 /* Says whether a task has run already; one that tells nothing of its coroutine has not. */
@@ -233,13 +248,25 @@ leave_eager_step(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task, i
 }
 
 int
-recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutine, uint64_t id,
-              int64_t t_ns, bool eager, PyObject *context)
+recorder_born(Recorder *recorder, Ring *ring, PyObject *task, const Pending *made, bool eager,
+              PyObject *context)
 {
+    uint64_t id = made->id;
+    int64_t t_ns = made->t_ns;
     Text name;
     if (text_from_name(&name, recorder->state, task) < 0) {
         return -1;
     }
+    Birth birth = {
+        .id = id,
+        .t_ns = t_ns,
+        .coroutine = made->coroutine,
+        .creator = ring->current,
+        .name = &name,
+        .context = context,
+        .owned = true,
+        .root = made->root,
+    };
     Entry *entry = entries_find(&recorder->entries, task);
     if (entry != NULL && entry->id > id) {
         /* The factory made more than one task, and this one had to be adopted meanwhile. */
@@ -251,8 +278,7 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
     if (eager) {
         recorder_name(recorder, ring, id, &name);
     }
-    else if (recorder_birth(recorder, ring, id, t_ns, coroutine, ring->current, &name, context,
-                            true, 0) < 0) {
+    else if (recorder_birth(recorder, ring, &birth) < 0) {
         return -1;
     }
     int done = asyncio_done(&recorder->state->asyncio, task);
@@ -262,10 +288,13 @@ recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutin
     Entry unbound = {.key = task, .id = id, .since_ns = t_ns, .first = true};
     entry = entries_find(&recorder->entries, task);
     if (entry == NULL || entry->id != id) {
-        entry = done ? &unbound : recorder_bind(recorder, ring, task, id, t_ns);
+        entry = done ? &unbound : recorder_bind(recorder, ring, task, id, t_ns, birth.root);
         if (entry == NULL) {
             return -1;
         }
+    }
+    else {
+        *entry_root(entry) = birth.root; /* bound at a wake-up within create_task */
     }
     entry->name_hash = text_hash(&name);
     if (entry == &unbound && !eager) {
@@ -315,15 +344,16 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     Text name;
     Entry found = {.first = true};
     PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
+    Birth birth = {
+        .id = id, .t_ns = now, .coroutine = coroutine, .name = &name, .flags = BIRTH_ADOPTED};
     if (coroutine == NULL || text_from_name(&name, recorder->state, task) < 0 ||
-        recorder_birth(recorder, ring, id, now, coroutine, 0, &name, NULL, false, BIRTH_ADOPTED) <
-            0 ||
+        recorder_birth(recorder, ring, &birth) < 0 ||
         place_adopted(recorder, &found, task, coroutine) < 0) {
         Py_XDECREF(coroutine);
         return NULL;
     }
     Py_DECREF(coroutine);
-    entry = recorder_bind(recorder, ring, task, id, now);
+    entry = recorder_bind(recorder, ring, task, id, now, birth.root);
     if (entry != NULL) {
         entry->first = found.first;
         entry->running = found.running;
@@ -366,7 +396,7 @@ recorder_entry_at_wake(Recorder *recorder, Ring *ring, PyObject *task)
         }
         if (is_it) {
             ring->pending.coroutine = NULL;
-            return recorder_bind(recorder, ring, task, birth.id, birth.t_ns);
+            return recorder_bind(recorder, ring, task, birth.id, birth.t_ns, birth.root);
         }
     }
     return recorder_adopt(recorder, ring, task);

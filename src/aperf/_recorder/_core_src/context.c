@@ -101,9 +101,18 @@ remember(Recorder *recorder, PyObject *number, PyObject *outer)
     return result;
 }
 
-int
-recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context, bool owned)
+/* Says whether a new task is in the trace of the span that it inherits: the bridge's third word. */
+static bool
+is_nested(PyObject *outer)
 {
+    return outer != NULL && PyTuple_Check(outer) && PyTuple_GET_SIZE(outer) > 2 &&
+           PyTuple_GET_ITEM(outer, 2) == Py_True;
+}
+
+int
+recorder_inherit(Recorder *recorder, const Birth *birth)
+{
+    PyObject *context = birth->context;
     int result = is_there(recorder);
     if (result <= 0) {
         return result;
@@ -112,20 +121,23 @@ recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *co
     if (span == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
-    PyObject *number = PyLong_FromUnsignedLongLong(id);
-    PyObject *maker = PyLong_FromUnsignedLongLong(creator);
-    PyObject *may_write = owned && (context == NULL || context == Py_None) ? Py_True : Py_False;
+    PyObject *number = PyLong_FromUnsignedLongLong(birth->id);
+    PyObject *maker = PyLong_FromUnsignedLongLong(birth->creator);
+    bool given = context != NULL && context != Py_None;
+    PyObject *may_write = birth->owned && !given ? Py_True : Py_False;
+    bool nested = false;
     result = -1;
     if (number != NULL && maker != NULL) {
         PyObject *outer =
             PyObject_CallMethodObjArgs(recorder->bridge, recorder->state->names.born,
                                        (PyObject *)recorder, number, span, maker, may_write, NULL);
+        nested = is_nested(outer);
         result = remember(recorder, number, outer);
     }
     Py_XDECREF(number);
     Py_XDECREF(maker);
     Py_DECREF(span);
-    return result < 0 ? -1 : 0;
+    return result < 0 ? -1 : nested;
 }
 
 int

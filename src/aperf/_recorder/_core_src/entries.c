@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 #define FIRST_SIZE   64
-#define SLAB_ENTRIES 126
+#define SLAB_SIZE    4096 /* and where slabs begin: an entry's address tells its slab */
+#define SLAB_ENTRIES 100
 #define CACHE_LINE   64
 
 struct Slab {
@@ -13,10 +14,11 @@ struct Slab {
         char padding[CACHE_LINE]; /* no entry lies across two cache lines */
     };
     Entry entries[SLAB_ENTRIES];
+    uint64_t roots[SLAB_ENTRIES];
 };
 
 static_assert(sizeof(Entry) == 32, "half a cache line");
-static_assert(sizeof(Slab) == 4096, "a page");
+static_assert(sizeof(Slab) <= SLAB_SIZE, "a slab holds entries and roots");
 
 int
 entries_init(Entries *entries)
@@ -76,12 +78,12 @@ grow(Entries *entries)
 static int
 add_slab(Entries *entries)
 {
-    Slab *slab = aligned_alloc(CACHE_LINE, sizeof(Slab));
+    Slab *slab = aligned_alloc(SLAB_SIZE, SLAB_SIZE);
     if (slab == NULL) {
         PyErr_NoMemory();
         return -1;
     }
-    memset(slab, 0, sizeof(Slab));
+    memset(slab, 0, SLAB_SIZE);
     slab->next = entries->slabs;
     entries->slabs = slab;
     for (size_t i = SLAB_ENTRIES; i-- > 0;) {
@@ -89,6 +91,13 @@ add_slab(Entries *entries)
         entries->free = &slab->entries[i];
     }
     return 0;
+}
+
+uint64_t *
+entry_root(Entry *entry)
+{
+    Slab *slab = (Slab *)((uintptr_t)entry & ~(uintptr_t)(SLAB_SIZE - 1));
+    return &slab->roots[entry - slab->entries];
 }
 
 Entry *
@@ -103,6 +112,7 @@ entries_add(Entries *entries, const void *key, uint64_t id, int64_t since_ns)
     Entry *entry = entries->free;
     entries->free = entry->next_free;
     *entry = (Entry){.key = key, .id = id, .since_ns = since_ns, .first = true};
+    *entry_root(entry) = 0;
     insert(entries, entry);
     entries->count++;
     return entry;

@@ -4,7 +4,7 @@
  * never used again. Entries live in slabs that are kept until the recorder goes: a Step may hold on
  * to its entry's address, and sees by the number whether it is still the same task's.
  *
- * 32 bytes per entry and 16 to 32 in the table: at most 64 for a live task.
+ * 32 bytes per entry, 8 for its root and 16 to 32 in the table: at most 72 for a live task.
  */
 #ifndef APERF_ENTRIES_H
 #define APERF_ENTRIES_H
@@ -46,6 +46,10 @@ void entries_free(Entries *entries);
 /* Adds an entry under a key that is not there yet; NULL with MemoryError set. */
 Entry *entries_add(Entries *entries, const void *key, uint64_t id, int64_t since_ns);
 void entries_remove(Entries *entries, Entry *entry);
+
+/* Returns where it is kept what the trace of a task begins with (descent.c): beside the entries,
+ * since no step needs it. */
+uint64_t *entry_root(Entry *entry);
 
 static inline Entry *
 entries_find(const Entries *entries, const void *key)

@@ -165,19 +165,26 @@ static int
 prepare_birth(Hook *self, Ring *ring, PyObject *coroutine, Arguments call)
 {
     Recorder *recorder = self->recorder;
-    uint64_t creator = ring->current;
-    Pending birth = {coroutine, ++recorder->ids, clock_now(&recorder->clock)};
+    Pending made = {coroutine, ++recorder->ids, clock_now(&recorder->clock), 0};
     int eager = may_be_eager(self, call);
     if (eager > 0) {
         PyObject *context = arguments_keyword(call, recorder->state->names.context);
         Text unknown = {.length = 0};
-        if (recorder_birth(recorder, ring, birth.id, birth.t_ns, coroutine, creator, &unknown,
-                           context, false, 0) < 0) {
+        Birth early = {
+            .id = made.id,
+            .t_ns = made.t_ns,
+            .coroutine = coroutine,
+            .creator = ring->current,
+            .name = &unknown,
+            .context = context,
+        };
+        if (recorder_birth(recorder, ring, &early) < 0) {
             return -1;
         }
-        ring->current = birth.id;
+        made.root = early.root;
+        ring->current = made.id;
     }
-    ring->pending = birth;
+    ring->pending = made;
     return eager;
 }
 
@@ -197,7 +204,7 @@ create_watched(Hook *self, PyObject *coroutine, Arguments call)
         fault(self);
         return pass_through(self, &self->create_task, call);
     }
-    Pending birth = ring->pending;
+    Pending made = ring->pending;
 
     PyObject *task = pass_through(self, &self->create_task, call);
 
@@ -206,14 +213,13 @@ create_watched(Hook *self, PyObject *coroutine, Arguments call)
     if (task == NULL) {
         if (eager > 0) {
             PyObject *raised = take_raised();
-            recorder_abandon(recorder, ring, birth.id);
+            recorder_abandon(recorder, ring, made.id);
             give_raised(raised);
         }
         return NULL;
     }
     PyObject *context = arguments_keyword(call, recorder->state->names.context);
-    if (recorder_born(recorder, ring, task, coroutine, birth.id, birth.t_ns, eager > 0, context) <
-        0) {
+    if (recorder_born(recorder, ring, task, &made, eager > 0, context) < 0) {
         fault(self);
     }
     return task;

@@ -132,8 +132,9 @@ recorder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->ring_slots = ring_slots < MIN_RING ? MIN_RING : ring_slots;
     clock_init(&self->clock, manual_clock);
     self->outers = PyDict_New();
-    if (self->outers == NULL || entries_init(&self->entries) < 0 || codes_init(&self->codes) < 0 ||
-        sites_init(&self->sites) < 0) {
+    self->moved = PyDict_New();
+    if (self->outers == NULL || self->moved == NULL || entries_init(&self->entries) < 0 ||
+        codes_init(&self->codes) < 0 || sites_init(&self->sites) < 0) {
         goto fail;
     }
     if (PyThread_tss_create(&self->ring_key) != 0) {
@@ -159,6 +160,7 @@ recorder_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->context_var);
     Py_VISIT(self->span_key);
     Py_VISIT(self->outers);
+    Py_VISIT(self->moved);
     return sites_traverse(&self->sites, visit, arg);
 }
 
@@ -195,6 +197,7 @@ recorder_dealloc(PyObject *op)
     Py_XDECREF(self->context_var);
     Py_XDECREF(self->span_key);
     Py_XDECREF(self->outers);
+    Py_XDECREF(self->moved);
     Py_XDECREF(self->module);
     type->tp_free(op);
     Py_DECREF(type);
@@ -215,6 +218,10 @@ static PyMemberDef recorder_members[] = {
      "Holds OpenTelemetry's context, None while that is not imported."},
     {"outers", T_OBJECT_EX, offsetof(Recorder, outers), READONLY,
      "What the bridge knows of tasks in which a span of OpenTelemetry is current, by number."},
+    {"moved", T_OBJECT_EX, offsetof(Recorder, moved), READONLY,
+     "Roots of tasks that went on in another trace, by their number."},
+    {"descent", T_BYTE, offsetof(Recorder, descent), 0,
+     "Who is the parent of a task: 0 by the rules, 1 whoever is there, 2 nobody."},
     {"span_var", T_OBJECT, offsetof(Recorder, span_var), READONLY,
      "What holds the user span that is open in a context, or None."},
     {0},

@@ -23,6 +23,8 @@ typedef struct {
     PyObject *context_var; /* holds OpenTelemetry's context, NULL while that is not imported */
     PyObject *span_key;    /* under which the current span is found in it */
     PyObject *outers;      /* what the bridge knows of tasks, by their number */
+    PyObject *moved;       /* roots of tasks that went on in another trace, by their number */
+    char descent;          /* an enum Descent */
     char armed;
     char nesting; /* suspensions are followed by a CHAIN */
     long long stack_min_ns;
@@ -37,6 +39,34 @@ typedef struct {
     Py_ssize_t ring_count;
     uint64_t ring_slots;
 } Recorder;
+
+/* Who is the parent of a task. */
+enum Descent {
+    DESCENT_RULES = 0, /* whoever made it, unless a plain callback did */
+    DESCENT_CHILD = 1, /* whoever made it, and whatever the callback inherited */
+    DESCENT_OWN = 2,   /* nobody: each task begins a trace */
+};
+
+/* A task that is being made. */
+typedef struct {
+    uint64_t id;
+    int64_t t_ns;
+    PyObject *coroutine;
+    uint64_t creator; /* number of the task that makes it, 0 for none */
+    const Text *name;
+    PyObject *context; /* that it was explicitly given; may be NULL or None */
+    bool owned;        /* if it was given none, it will have one of its own */
+    int flags;         /* a set of BirthFlag */
+    uint64_t root;     /* what its trace begins with, once it is recorded */
+} Birth;
+
+/* A user span that is open. */
+typedef struct {
+    uint64_t owner; /* 0: none is */
+    uint64_t root;
+    uint32_t seq;
+    bool attached; /* by the very callback that looks */
+} OpenSpan;
 
 /* recorder.c */
 extern PyType_Spec recorder_spec;
@@ -96,9 +126,8 @@ void recorder_abandon(Recorder *recorder, Ring *ring, uint64_t id);
 void recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var,
                      PyObject *span_key);
 
-/* Records the span that a new task has in its context; `context` may be NULL or None. */
-int recorder_inherit(Recorder *recorder, uint64_t id, uint64_t creator, PyObject *context,
-                     bool owned);
+/* Records the span that a new task has in its context; says whether it is in that one's trace. */
+int recorder_inherit(Recorder *recorder, const Birth *birth);
 
 /* Records a task's current span if it is not the one seen last. `task`: an eager one, seen from
  * outside of its context, else NULL. */
@@ -128,12 +157,20 @@ int64_t recorder_full_site(Recorder *recorder, uint32_t site, const Chain *chain
 /* The same without a walk, where the site holds the whole chain already; 0 if it cannot be told. */
 int64_t recorder_whole_site(Recorder *recorder, uint32_t site);
 
+/* descent.c: which trace a task is in; -1 with an exception set */
+
+/* Notes in which trace a new task is. `opened`: the innermost user span that is open where it is
+ * made; `nested`: it is in a trace of OpenTelemetry's. */
+int recorder_descend(Recorder *recorder, const Ring *ring, Birth *birth, const OpenSpan *opened,
+                     bool nested);
+
+/* Reads what the trace begins with in which the task is that runs on this thread. */
+int recorder_root(Recorder *recorder, const Ring *ring, uint64_t *root);
+
 /* birth.c: how tasks become known; -1 or NULL with an exception set */
 
-/* Records that a task was made; `context` may be NULL or None. `owned`: if it is, the task will
- * have a context of its own. */
-int recorder_birth(Recorder *recorder, Ring *ring, uint64_t id, int64_t t_ns, PyObject *coroutine,
-                   uint64_t creator, const Text *name, PyObject *context, bool owned, int flags);
+/* Records that a task was made, and finds out its root. */
+int recorder_birth(Recorder *recorder, Ring *ring, Birth *birth);
 
 /* Records the name of a task whose birth was recorded without one. */
 void recorder_name(Recorder *recorder, Ring *ring, uint64_t id, const Text *name);
@@ -143,11 +180,12 @@ int recorder_rename(Recorder *recorder, Ring *ring, Entry *entry, PyObject *task
 
 /* Records what is known of a new task once create_task has returned it. `eager`: its birth was
  * recorded already, because it may have run a step by now. */
-int recorder_born(Recorder *recorder, Ring *ring, PyObject *task, PyObject *coroutine, uint64_t id,
-                  int64_t t_ns, bool eager, PyObject *context);
+int recorder_born(Recorder *recorder, Ring *ring, PyObject *task, const Pending *made, bool eager,
+                  PyObject *context);
 
 /* Makes a new live task known under its address; whoever lived there before is gone. */
-Entry *recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns);
+Entry *recorder_bind(Recorder *recorder, Ring *ring, PyObject *key, uint64_t id, int64_t since_ns,
+                     uint64_t root);
 
 /* Returns the entry of a task that is being scheduled: known, being born, or to be adopted. */
 Entry *recorder_entry_at_wake(Recorder *recorder, Ring *ring, PyObject *task);

@@ -43,6 +43,18 @@ current(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
+root(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    Recorder *recorder = (Recorder *)op;
+    uint64_t root = 0;
+    const Ring *ring = PyThread_tss_get(&recorder->ring_key);
+    if (ring != NULL && recorder_root(recorder, ring, &root) < 0) {
+        return NULL;
+    }
+    return PyLong_FromUnsignedLongLong(root);
+}
+
+static PyObject *
 fault(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     recorder_fault((Recorder *)op);
@@ -323,6 +335,8 @@ PyMethodDef recorder_methods[] = {
      "Return a number never used before: of a task, of a thread that opens spans, of a job."},
     {"current", current, METH_NOARGS,
      "Return the number of the task that runs on this thread, 0 for none."},
+    {"root", root, METH_NOARGS,
+     "Return what the trace begins with that the running task is in (`aperf._ids`), 0 for none."},
     {"fault", fault, METH_NOARGS, "Count a fault of our own."},
     {"follow", follow, METH_VARARGS,
      "Take notice of OpenTelemetry's spans from now on, or of none any more."},

@@ -17,6 +17,7 @@ typedef struct {
     PyObject *coroutine; /* borrowed from create_task's caller; NULL: none */
     uint64_t id;
     int64_t t_ns;
+    uint64_t root; /* see descent.c; known early only if the task may be eager */
 } Pending;
 
 typedef struct {

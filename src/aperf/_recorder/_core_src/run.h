@@ -11,11 +11,12 @@ typedef struct {
     Recorder *recorder;
     Ring *ring;
     Entry *entry;
-    int64_t t_ns;     /* when it began */
-    int64_t ready_ns; /* how long the task had been ready by then */
-    uint64_t waker;   /* who had woken it, or 0 */
-    int flags;        /* what is known so far, a set of StepFlag */
-    HeldChain *held;  /* as the task was suspended when it began, while nesting; or NULL */
+    int64_t t_ns;       /* when it began */
+    int64_t ready_ns;   /* how long the task had been ready by then */
+    uint64_t waker;     /* who had woken it, or 0 */
+    int flags;          /* what is known so far, a set of StepFlag */
+    const void *around; /* the entry of the task within whose step this is, for wrappers */
+    HeldChain *held;    /* as the task was suspended when it began, while nesting; or NULL */
 } Run;
 
 /* Notes the whole chain of a wait that was long: of `coroutine`, or of the task's if that is NULL.

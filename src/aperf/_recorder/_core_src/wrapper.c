@@ -50,6 +50,7 @@ enter(Wrapper *self, Run *run)
         return 0;
     }
     uint64_t before = run->ring->current;
+    run->around = run->ring->entry;
     run_enter(run, (PyObject *)self, self->coroutine);
     run->ready_ns = entry->first ? run->t_ns - entry->since_ns : 0;
     return before;
@@ -96,6 +97,7 @@ leave(Wrapper *self, Run *run, uint64_t before, PyObject *awaited)
         return;
     }
     run->ring->current = before;
+    run->ring->entry = run->around;
     PyObject *raised = take_raised();
     if (self->entry->id == self->id) {
         record(self, run, awaited, raised);
@@ -238,11 +240,19 @@ be_born(Wrapper *self, PyObject *name, PyObject *context)
     }
     int64_t now = clock_now(&recorder->clock);
     self->id = ++recorder->ids;
-    if (recorder_birth(recorder, ring, self->id, now, self->coroutine, ring->current, &text,
-                       context, true, 0) < 0) {
+    Birth birth = {
+        .id = self->id,
+        .t_ns = now,
+        .coroutine = self->coroutine,
+        .creator = ring->current,
+        .name = &text,
+        .context = context,
+        .owned = true,
+    };
+    if (recorder_birth(recorder, ring, &birth) < 0) {
         return -1;
     }
-    self->entry = recorder_bind(recorder, ring, (PyObject *)self, self->id, now);
+    self->entry = recorder_bind(recorder, ring, (PyObject *)self, self->id, now, birth.root);
     if (self->entry == NULL) {
         return -1;
     }

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from aperf._recorder._layout import StepFlag
 from aperf._recorder._steps import task_of
 
+from .ring import Pending
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -71,9 +73,9 @@ class LoopHook:
             return self._create_task(loop, coro, **kwargs)
         ring = recorder.ring()
         before = ring.pending, ring.current
-        number, t_ns, task = recorder.next_id(), recorder.now_ns(), None
+        made, task = Pending(coro, recorder.next_id(), recorder.now_ns()), None
         try:
-            eager = self._prepare(ring, loop, coro, number, t_ns, kwargs)
+            eager = self._prepare(ring, loop, made, kwargs)
         except Exception:
             self._fault()
             return self._create_task(loop, coro, **kwargs)  # to be adopted at its first wake-up
@@ -83,30 +85,29 @@ class LoopHook:
         finally:
             ring.pending, ring.current = before
             if task is not None:
-                self._born(ring, task, coro, number, t_ns, eager, kwargs)
+                self._born(ring, task, coro, made, eager, kwargs)
             elif eager:
-                recorder.abandon(number)
-            loop = coro = task = kwargs = None  # type: ignore[assignment]
+                recorder.abandon(made.id)
+            loop = coro = made = task = kwargs = None  # type: ignore[assignment]
 
-    def _prepare(
-        self, ring: Ring, loop: Any, coro: Any, number: int, t_ns: int, kwargs: Any
-    ) -> bool:
+    def _prepare(self, ring: Ring, loop: Any, made: Pending, kwargs: Any) -> bool:
         """Record a birth before the call if the task may run a step in it; say whether it may."""
         eager = bool(kwargs.get("eager_start")) or loop.get_task_factory() is not None
-        creator = ring.current
         if eager:
-            context = kwargs.get("context")
+            context, coro = kwargs.get("context"), made.coroutine
             # Whose context a foreign factory gives to its tasks is not known.
-            self._recorder.birth(number, t_ns, coro, creator, "", context, owned=False)
-            ring.current = number
-        ring.pending = (coro, number, creator, t_ns)
+            made.root = self._recorder.birth(
+                made.id, made.t_ns, coro, ring.current, "", context, owned=False
+            )
+            ring.current = made.id
+        ring.pending = made
         return eager
 
     def _born(
-        self, ring: Ring, task: Any, coro: Any, number: int, t_ns: int, eager: bool, kwargs: Any
+        self, ring: Ring, task: Any, coro: Any, made: Pending, eager: bool, kwargs: Any
     ) -> None:
         try:
-            self._recorder.born(ring, task, coro, number, t_ns, eager, kwargs.get("context"))
+            self._recorder.born(ring, task, coro, made, eager, kwargs.get("context"))
         except Exception:
             self._fault()
 
@@ -132,7 +133,7 @@ class LoopHook:
             if not waker and args and _is_cancelled_future(args[0]):
                 flags = recorder.cold.canceller()
             entry = recorder.entries.get(id(task))
-            if entry is None or ring.pending is not None:
+            if entry is None or (ring.pending is not None and ring.pending.coroutine is not None):
                 entry = recorder.entry_at_wake(ring, task)
             return Step(recorder, entry, callback, recorder.now_ns(), waker, flags)
         if waker and len(args) == 1 and _is_done_future(args[0]):

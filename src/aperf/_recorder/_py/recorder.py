@@ -21,6 +21,7 @@ from aperf._recorder._layout import (
     PAIR,
     SLOT,
     BirthFlag,
+    Descent,
     Hint,
     Kind,
     StepFlag,
@@ -29,7 +30,7 @@ from aperf._recorder._layout import (
 from .chain import count_kept, hold, links, walk
 from .hook import LoopHook
 from .monitor import Monitor
-from .ring import Ring
+from .ring import Pending, Ring
 from .sites import Frames, Site, Sites
 from .wrapper import Wrapper
 
@@ -54,6 +55,9 @@ _BIRTH, _WIDE, _CHAIN = int(Kind.BIRTH), int(Kind.WIDE), int(Kind.CHAIN)
 #: Rings of threads that run no loop are smaller by this factor: they carry jobs and user spans
 #: only.
 SIDE_RING = 16
+_CHILD, _OWN = int(Descent.CHILD), int(Descent.OWN)
+#: Tasks with larger numbers have no root.
+MAX_ROOT = 1 << 40
 MIN_RING = 64  # slots; several of the largest events
 #: A recorder that fails this often of its own fault stops watching.
 MAX_FAULTS = 8
@@ -69,14 +73,16 @@ class Entry:
         frames: of the await chain there: it does not change while the task is suspended.
         since_ns: when it was suspended, or born.
         first: whether it has not run yet.
+        root: what its trace begins with (see `Recorder.root`).
         running: whether it runs right now.
         chained: whether a CHAIN says how it is suspended.
     """
 
-    __slots__ = ("chained", "first", "frames", "id", "name", "running", "since_ns", "site")
+    __slots__ = ("chained", "first", "frames", "id", "name", "root", "running", "since_ns", "site")
 
-    def __init__(self, number: int, since_ns: int) -> None:
+    def __init__(self, number: int, since_ns: int, root: int = 0) -> None:
         self.id = number
+        self.root = root
         self.name = ""
         self.site = 0
         self.frames: Frames = ()
@@ -120,6 +126,8 @@ class Recorder:
         span_key: under which the current span is found in it.
         outers: what the bridge knows of tasks in which a span of OpenTelemetry is current, by their
             number: the span, and what else it likes.
+        moved: roots of tasks that went on in another trace, by their number.
+        descent: a `Descent`.
     """
 
     def __init__(
@@ -139,6 +147,8 @@ class Recorder:
         self.context_var: ContextVar[Any] | None = None
         self.span_key: Any = None
         self.outers: dict[int, tuple[Any, ...]] = {}
+        self.moved: dict[int, int] = {}
+        self.descent = int(Descent.RULES)
         self.cold = cold
         self.stack_min_ns = stack_min_ns
         self.span_var = span_var
@@ -219,6 +229,22 @@ class Recorder:
         ring: Ring | None = getattr(self._local, "ring", None)
         return 0 if ring is None else ring.current
 
+    def root(self) -> int:
+        """Return what the trace begins with that the running task is in (`aperf._ids`).
+
+        0 for none: no task runs, or it is in a trace of OpenTelemetry's.
+        """
+        ring: Ring | None = getattr(self._local, "ring", None)
+        if ring is None or not ring.current:
+            return 0
+        number, entry, pending = ring.current, ring.entry, ring.pending
+        root = 0
+        if entry is not None and entry.id == number:
+            root = entry.root
+        elif pending is not None and pending.id == number:  # it runs within create_task
+            root = pending.root
+        return self.moved.get(number, root)
+
     def fault(self) -> None:
         """Count a fault of our own, after too many stop recording."""
         self.internal_errors += 1
@@ -238,8 +264,8 @@ class Recorder:
         flags: int = 0,
         *,
         owned: bool = True,
-    ) -> None:
-        """Record that a task was made.
+    ) -> int:
+        """Record that a task was made, and return its root.
 
         Args:
             number: the task's number.
@@ -251,13 +277,15 @@ class Recorder:
             flags: a set of `BirthFlag`.
             owned: whether it will have a context of its own, unless it was given one.
         """
+        maker: Entry | None = None
         if not creator and not flags and events._get_running_loop() is not None:
             # No step of a watched task runs: one that was running when watching began, or none.
             task = self.cold.current_task()
             if task is None:
                 flags |= _CALLBACK
             else:
-                creator = self.adopt(task)
+                maker = self.adopted(task)
+                creator = maker.id
         code = code_of(coroutine)
         if code is not None and self.sites.code_bits(code) & WRAPPER:
             code = self.cold.look_through(coroutine) or code
@@ -265,20 +293,49 @@ class Recorder:
         if not ref:
             flags |= _UNCODED
             ref = self.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
-        owner, seq = self._open_span(context)
+        opened = self._open_span(context)
+        nested = False
         if self.bridge is not None and not flags & _ADOPTED:
-            self._inherit(number, creator, context, owned and context is None)
+            nested = self._inherit(number, creator, context, owned and context is None)
         text = cut(name)
-        rest = BIRTH.pack(owner, seq, len(text), text[:16]) + text[16:]
+        rest = BIRTH.pack(opened[0], opened[1], len(text), text[:16]) + text[16:]
         slots = 1 + -(-len(rest) // SLOT)
         first = HEADER.pack(t_ns, _BIRTH, slots, flags, ref, number, creator)
         self.ring().put(first, rest)
+        return (
+            0
+            if nested and self.descent != _OWN
+            else self._root(number, creator, maker, opened, bool(flags & _CALLBACK))
+        )
 
-    def _open_span(self, context: Any) -> tuple[int, int]:
+    def _root(
+        self,
+        number: int,
+        creator: int,
+        maker: Entry | None,
+        opened: tuple[int, int, int, bool],
+        by_callback: bool,
+    ) -> int:
+        """Return the root of a new task that is in no trace of OpenTelemetry's.
+
+        The same is worked out from the records (`aperf._pipeline`), and must come out the same.
+        """
+        own = number if number < MAX_ROOT else 0
+        owner, _, root, attached = opened
+        if self.descent == _OWN:
+            return own
+        if owner and (not creator or owner == creator):
+            inherited = by_callback and not attached and self.descent != _CHILD
+            return own if inherited else root
+        if not creator:
+            return own
+        return self.root() if maker is None else self.moved.get(maker.id, maker.root)
+
+    def _open_span(self, context: Any) -> tuple[int, int, int, bool]:
         if self.span_var is None:
-            return 0, 0
+            return 0, 0, 0, False
         value = self.span_var.get(None) if context is None else context.get(self.span_var)
-        return (0, 0) if value is None else self.cold.open_span(value)
+        return (0, 0, 0, False) if value is None else self.cold.open_span(value)
 
     def abandon(self, number: int) -> None:
         """Record that a task is gone without having finished."""
@@ -319,15 +376,16 @@ class Recorder:
         values = var.get(None) if context is None else context.get(var)
         return None if values is None else values.get(self.span_key)
 
-    def _inherit(self, number: int, creator: int, context: Any, owned: bool) -> None:
-        """Record the span of OpenTelemetry that a new task has in its context."""
+    def _inherit(self, number: int, creator: int, context: Any, owned: bool) -> bool:
+        """Record the span of OpenTelemetry that a new task has; say whether it is in its trace."""
         if self.context_var is None and not self.bridge.find(self):
-            return
+            return False
         span = self._outer_span(context)
-        if span is not None:
-            outer = self.bridge.born(self, number, span, creator, owned)
-            if outer is not None:
-                self.outers[number] = outer
+        outer = None if span is None else self.bridge.born(self, number, span, creator, owned)
+        if outer is None:
+            return False
+        self.outers[number] = outer
+        return len(outer) > 2 and outer[2] is True
 
     def _look(self, number: int, context: Any) -> None:
         """Record a task's current span of OpenTelemetry if it is not the one seen last."""
@@ -359,8 +417,7 @@ class Recorder:
         ring: Ring,
         task: Any,
         coroutine: Any,
-        number: int,
-        t_ns: int,
+        made: Pending,
         eager: bool,
         context: Any,
     ) -> None:
@@ -370,12 +427,11 @@ class Recorder:
             ring: of this thread.
             task: what the loop made.
             coroutine: what it runs.
-            number: its number.
-            t_ns: when `create_task` was called.
+            made: what was noted before.
             eager: whether its birth was recorded already, because it may have run a step by now.
             context: the context that it was explicitly given, or None.
         """
-        name = name_of(task)
+        name, number, t_ns = name_of(task), made.id, made.t_ns
         entry = self.entries.get(id(task))
         if entry is not None and entry.id > number:
             # The factory made more than one task, and this one had to be adopted meanwhile.
@@ -385,9 +441,11 @@ class Recorder:
         if eager:
             self.name(number, name)
         else:
-            self.birth(number, t_ns, coroutine, ring.current, name, context)
-        if entry is None or entry.id != number:
-            entry = Entry(number, t_ns)
+            made.root = self.birth(number, t_ns, coroutine, ring.current, name, context)
+        if entry is not None and entry.id == number:
+            entry.root = made.root  # bound at a wake-up within create_task
+        else:
+            entry = Entry(number, t_ns, made.root)
             if not task.done():
                 self.bind(task, entry)
             elif not eager:
@@ -399,17 +457,19 @@ class Recorder:
     def entry_at_wake(self, ring: Ring, task: Any) -> Entry:
         """Return the entry of a task being scheduled: known, being born, or to be adopted."""
         pending = ring.pending
-        if pending is not None:
+        if pending is not None and pending.coroutine is not None:
             coroutine = task.get_coro()
             # Factories may put a coroutine of their own around the one that they were given.
-            if coroutine is pending[0] or not (started(coroutine) or started(pending[0])):
-                ring.pending = None
-                return self.entry(task, pending[1], pending[3])
+            if coroutine is pending.coroutine or not (
+                started(coroutine) or started(pending.coroutine)
+            ):
+                pending.coroutine = None
+                return self.entry(task, pending.id, pending.t_ns, pending.root)
         return self.entries.get(id(task)) or self.adopted(task)
 
-    def entry(self, key: Any, number: int, since_ns: int) -> Entry:
+    def entry(self, key: Any, number: int, since_ns: int, root: int) -> Entry:
         """Make a new live task known under a key, and return its entry."""
-        entry = Entry(number, since_ns)
+        entry = Entry(number, since_ns, root)
         self.bind(key, entry)
         return entry
 
@@ -425,7 +485,7 @@ class Recorder:
             entry = Entry(self.next_id(), now)
             coroutine = task.get_coro()
             entry.name = name_of(task)
-            self.birth(entry.id, now, coroutine, 0, entry.name, None, _ADOPTED)
+            entry.root = self.birth(entry.id, now, coroutine, 0, entry.name, None, _ADOPTED)
             # One that runs right now has no wait that could end: its next step counts as its first.
             entry.running = bool(getattr(coroutine, "cr_running", False))
             entry.first = entry.running or not started(coroutine)
@@ -462,6 +522,7 @@ class Recorder:
         """Begin a step, return its start. After a long wait the whole chain is worth its price."""
         now = self.now_ns()
         ring.current = entry.id
+        ring.entry = entry
         entry.running = True
         if entry.first and entry.id in self.outers:
             outer = self.bridge.begin(self, entry.id, self.outers[entry.id])

@@ -13,11 +13,32 @@ from aperf._recorder._layout import HEADER, NARROW, SLOT, URGENT, Kind, StepFlag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ("Ring",)
+    from .recorder import Entry
+
+__all__ = ("Pending", "Ring")
 
 _STEP = int(Kind.STEP)
 _STEPS = (_STEP, int(Kind.WIDE))
 _DONE = int(StepFlag.DONE)
+
+
+class Pending:
+    """A birth that is under way: `call_soon` sees the task before `create_task` returns.
+
+    Attributes:
+        coroutine: what the task runs, None once it has been seen.
+        id: its number.
+        t_ns: when `create_task` was called.
+        root: what its trace begins with, known early only if it may be eager.
+    """
+
+    __slots__ = ("coroutine", "id", "root", "t_ns")
+
+    def __init__(self, coroutine: object, number: int, t_ns: int) -> None:
+        self.coroutine: object | None = coroutine
+        self.id = number
+        self.t_ns = t_ns
+        self.root = 0
 
 
 class Ring:
@@ -41,6 +62,7 @@ class Ring:
         "cause",
         "current",
         "dropped",
+        "entry",
         "head",
         "leaving",
         "pending",
@@ -74,12 +96,14 @@ class Ring:
         self.warned = False
         #: id of the task that runs on this thread, 0 for none
         self.current = 0
+        #: of the task that began to run last on this thread
+        self.entry: Entry | None = None
         #: while no task runs: id of the task whose end made this callback run
         self.cause = 0
         #: whether the frames of a task are being left one by one, innermost first (see monitor.py)
         self.leaving = False
-        #: the birth that is under way: (coroutine, id, creator, time), see hook.py
-        self.pending: tuple[object, int, int, int] | None = None
+        #: the birth that is under way, see hook.py
+        self.pending: Pending | None = None
 
     def put(self, first: bytes, rest: bytes = b"") -> bool:
         """Write one event: its first slot, and further slots (padded with zeros to whole slots).

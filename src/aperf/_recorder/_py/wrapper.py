@@ -42,8 +42,8 @@ class Wrapper(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._recorder = recorder
         number, now = recorder.next_id(), recorder.now_ns()
-        recorder.birth(number, now, coroutine, recorder.current(), name or "", context)
-        self._entry: Entry = recorder.entry(self, number, now)
+        root = recorder.birth(number, now, coroutine, recorder.current(), name or "", context)
+        self._entry: Entry = recorder.entry(self, number, now, root)
         self._entry.name = name or ""
 
     def named(self, name: str) -> None:
@@ -82,7 +82,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
         if not recorder.armed or recorder.entries.get(id(self)) is not entry:
             return method(*args)
         ring = recorder.ring()
-        before = ring.current
+        before = ring.current, ring.entry
         t_ns = recorder.enter(ring, entry)
         held = recorder.hold(entry, self._coroutine) if recorder.nesting else ()
         ready_ns = t_ns - entry.since_ns if entry.first else 0
@@ -100,7 +100,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
             flags, failure = _FAILED, error
             raise
         finally:
-            ring.current = before
+            ring.current, ring.entry = before
             try:
                 if failure is not None:
                     recorder.cold.failure(recorder, entry.id, failure)
@@ -114,7 +114,7 @@ class Wrapper(Coroutine[Any, Any, Any]):
                 )
             except Exception:
                 recorder.fault()
-            self = args = awaited = inside = failure = task = held = None  # type: ignore[assignment]
+            self = args = awaited = inside = failure = task = held = before = None  # type: ignore[assignment]
 
     def get_coro(self) -> Any:
         """Return the coroutine inside."""
