@@ -23,6 +23,7 @@ from ._grpc_conventions import (
     target_attributes,
     unknown_method_attributes,
 )
+from ._grpc_others import span_of_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,12 +66,15 @@ class Side:
     include: Callable[[str], bool] | None
     trace_id_key: str | None
 
-    def begin(self, method: str | bytes, parent: Callable[[], Context]) -> Rpc | None:
+    def begin(
+        self, method: str | bytes, parent: Callable[[], Context], *, opens: bool = True
+    ) -> Rpc | None:
         """Begin to observe a call, unless nobody wants to.
 
         Args:
             method: with its leading slash, as gRPC gives it.
             parent: returns the context with the parent of the span.
+            opens: open the span now; False: `Rpc.open` is called as soon as its parent is known.
         """
         if contexts.get_value(contexts._SUPPRESS_INSTRUMENTATION_KEY):
             return None
@@ -78,7 +82,10 @@ class Side:
         try:
             if self.include is not None and not self.include(name):
                 return None
-            return Rpc(self, name, parent())
+            rpc = Rpc(self, name, parent())
+            if opens:
+                rpc.open()
+            return rpc
         except Exception:  # of a predicate, propagator, sampler or processor: not the call's fault
             _log.warning("cannot observe a call of %s", name, exc_info=True)
             return None
@@ -130,7 +137,7 @@ class Rpc:
     """A call that is being observed.
 
     Attributes:
-        span: of the call.
+        span: of the call; until it is open, and where somebody else's is, one that records nothing.
         context: what is current inside the call.
         recording: somebody keeps the span, so events are worth their while.
         streams_responses: there may be any number of them, so that their end is worth an event.
@@ -141,9 +148,12 @@ class Rpc:
         "_begin_ns",
         "_entered",
         "_finished",
+        "_method",
+        "_opened",
         "_requests",
         "_responses",
         "_side",
+        "_start_ns",
         "context",
         "recording",
         "span",
@@ -156,18 +166,40 @@ class Rpc:
             **method_attributes(method, side.semconv),
             **side.target,
         }
-        self._begin_ns = time.perf_counter_ns()
-        self._entered = self._finished = False
+        self._method = method
+        self._begin_ns, self._start_ns = time.perf_counter_ns(), time.time_ns()
+        self._entered = self._finished = self._opened = False
         self._requests = self._responses = 0
-        self.streams_responses = False
-        self.span: Span = side.tracer.start_span(
-            method,
-            context,
-            SpanKind.SERVER if side.name == "server" else SpanKind.CLIENT,
-            self._attributes,
-        )
-        self.context = trace.set_span_in_context(self.span, context)
+        self.streams_responses = self.recording = False
+        self.span: Span = trace.INVALID_SPAN
+        self.context = context
+
+    def open(self, context: Context | None = None) -> None:
+        """Open the span, which began when the call did, unless the call has one.
+
+        Args:
+            context: with the parent of the span; None: the one that is known.
+        """
+        self._opened = True
+        side, context = self._side, self.context if context is None else context
+        kind = SpanKind.SERVER if side.name == "server" else SpanKind.CLIENT
+        other = span_of_call(context, kind, self._method)
+        if other is None:
+            self.span = side.tracer.start_span(
+                self._method, context, kind, self._attributes, start_time=self._start_ns
+            )
+            self.context = trace.set_span_in_context(self.span, context)
+        else:  # its status and its end are not ours to tell
+            self.span = trace.NonRecordingSpan(other.get_span_context())
+            self.context = context
         self.recording = self.span.is_recording()
+
+    def open_late(self, context: Context) -> None:
+        """Open the span where the call is under way already, and must not suffer."""
+        try:
+            self.open(context)
+        except Exception:
+            _log.warning("cannot observe a call of %s", self._method, exc_info=True)
 
     @property
     def trace_id(self) -> str | None:
@@ -189,6 +221,8 @@ class Rpc:
             **self._side.target,
         }
         original = method.decode() if isinstance(method, bytes) else method
+        if not self._opened:
+            self.open_late(self.context)
         self.span.update_name("grpc")
         self.span.set_attributes(self._attributes | {"rpc.method_original": original})
 
@@ -229,6 +263,8 @@ class Rpc:
         if self._finished:
             return
         try:
+            if not self._opened:  # it has ended before anybody could have opened another one
+                self.open()
             if self.streams_responses:
                 self._event("rpc.response.end_of_stream", self._responses)
             self._finished = True

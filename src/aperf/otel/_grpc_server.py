@@ -22,6 +22,7 @@ from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 
 from ._grpc_conventions import peer_attributes
+from ._grpc_others import context_of_handler, may_open_later
 from ._grpc_server_context import SyncContext, WatchedContext
 from ._grpc_streams import watched_stream
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from opentelemetry.context import Context
+    from opentelemetry.trace import Span
 
     from ._grpc_rpc import Rpc, Side
 
@@ -64,11 +66,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] #
 
     def _begin(self, details: grpc.HandlerCallDetails) -> ServerCall | None:
         task = asyncio.current_task()
-        rpc = self._side.begin(details.method, partial(_sent_context, details))
+        waits = may_open_later()
+        rpc = self._side.begin(details.method, partial(_sent_context, details), opens=not waits)
         if task is None or rpc is None:
             return None
         call = ServerCall(rpc, self._side.trace_id_key)
-        contexts.attach(rpc.context)
+        if waits:
+            call.wait()
+        else:
+            contexts.attach(rpc.context)
         task.add_done_callback(call.ended)
         return call
 
@@ -92,15 +98,26 @@ class ServerCall:
         dispatched: somebody has looked at the handler, so there were not too many calls at a time.
     """
 
-    __slots__ = ("_context", "_trace_id_key", "_unknown", "dispatched", "failure", "rpc")
+    __slots__ = ("_before", "_context", "_trace_id_key", "_unknown", "dispatched", "failure", "rpc")
 
     def __init__(self, rpc: Rpc, trace_id_key: str | None) -> None:
         self.rpc = rpc
         self.failure: BaseException | None = None
         self.dispatched = False
+        self._before: Span | None = None
         self._context: Any = None
         self._unknown = False
         self._trace_id_key = trace_id_key
+
+    def wait(self) -> None:
+        """Leave it until the handler begins to open a span: somebody else may, too."""
+        self._before = trace.get_current_span()
+
+    def _open(self) -> None:
+        if self._before is None:
+            return
+        self.rpc.open_late(context_of_handler(self.rpc.context, self._before))
+        self._before = None
 
     def has_no_handler(self, method: str) -> None:
         """Notice that there is no such method."""
@@ -109,6 +126,9 @@ class ServerCall:
 
     def entered(self, context: Any) -> Any:
         """Notice that the handler begins, and return the context that it gets."""
+        if self._before is not None:
+            self._open()
+            contexts.attach(self.rpc.context)
         self._see_peer(context)
         self._context = context
         extra = self._extra_metadata()
@@ -116,6 +136,7 @@ class ServerCall:
 
     def entered_sync(self, context: Any) -> Any:
         """Do the same for a handler that runs in a thread."""
+        self._open()
         self._see_peer(context)
         self._context = SyncContext(context, self._extra_metadata())
         return self._context
