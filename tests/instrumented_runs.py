@@ -6,6 +6,7 @@ import asyncio
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
@@ -60,23 +61,16 @@ class Runs:
         """Set providers, as a program does, which can do so only once."""
         self._spans = Collecting()
         self._reader = InMemoryMetricReader()
-        meters = MeterProvider([self._reader], shutdown_on_exit=False)
+        self._meters = MeterProvider([self._reader], shutdown_on_exit=False)
         set_global(self._patch, self._spans.provider)
-        self._patch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", meters)
+        self._patch.setattr("opentelemetry.metrics._internal._METER_PROVIDER", self._meters)
 
     def run(self, program: Program, way: str | None = None) -> Told:
         """Run a program with its instrumentations, and aperf in one of `WAYS`."""
         self.provide()
-        self.instrumentors.install()
-        try:
-            self.run_as_it_is(program, way)
-        finally:
-            self.instrumentors.remove()
-        return self.told()
-
-    def run_as_it_is(self, program: Program, way: str | None = None) -> None:
-        """Run a program with what is installed."""
         with ExitStack() as stack:
+            self.instrumentors.install()
+            stack.callback(self.instrumentors.remove)
             if way == "all loops":
                 stack.enter_context(aperf.session(enabled=True, loops="all"))
             runner = stack.enter_context(asyncio.Runner(loop_factory=self._factory))
@@ -84,17 +78,16 @@ class Runs:
         if way == "instrument_loop":
             assert _client._process is not None
             _client._process.__exit__()  # as at the exit of the interpreter
+        return self.told()
 
     def told(self) -> Told:
-        """Return what has been told since the providers were set."""
+        """Return what has been told since the providers were set; they are there still."""
+        assert self._spans.provider is trace.get_tracer_provider()
+        assert self._meters is metrics.get_meter_provider()
         spans = self._spans.spans
-        points, metrics = _read(self._reader)
-        tasks = [
-            str((span.attributes or {})["asyncio.task.name"] and span.name)
-            for span in spans
-            if "asyncio.task.name" in (span.attributes or {})
-        ]
-        return Told(trees_of(spans), points, tasks, metrics)
+        points, own_metrics = _read(self._reader)
+        tasks = [span.name for span in spans if "asyncio.task.name" in (span.attributes or {})]
+        return Told(trees_of(spans), points, tasks, own_metrics)
 
 
 async def _watched(program: Program, way: str | None) -> None:
