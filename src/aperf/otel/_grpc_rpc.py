@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as contexts
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from aperf._version import installed_version
@@ -23,6 +23,7 @@ from ._grpc_conventions import (
     target_attributes,
     unknown_method_attributes,
 )
+from ._grpc_instruments import SCOPE, Durations, InFlight
 from ._grpc_others import span_of_call
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ("Rpc", "Side", "make_side")
 
 _log = logging.getLogger("aperf")
-_SCOPE: Final = "aperf.grpc"
 _MOST_WORDS: Final = 1024  # details may be a whole page, and travel in the trailing metadata anyway
 
 
@@ -58,8 +58,8 @@ class Side:
 
     name: str
     tracer: Tracer
-    duration: Histogram
-    active: UpDownCounter
+    duration: Durations
+    active: InFlight
     unit_ns: float
     semconv: Semconv
     target: Mapping[str, str | int]
@@ -103,14 +103,19 @@ def make_side(
 ) -> Side:
     """Make a side's instruments; those of providers that the program sets later will do, too."""
     version, metric = installed_version(), duration_metric(name, semconv)
-    meter = metrics.get_meter(_SCOPE, version, meter_provider)
+
+    def duration(meter: Meter) -> Histogram:
+        return _histogram(meter, metric.name, metric.unit, metric.boundaries)
+
+    def active(meter: Meter) -> UpDownCounter:
+        title = f"rpc.{name}.active_requests"
+        return meter.create_up_down_counter(title, "{request}", "Calls in flight.")
+
     return Side(
         name=name,
-        tracer=trace.get_tracer(_SCOPE, version, tracer_provider),
-        duration=_histogram(meter, metric.name, metric.unit, metric.boundaries),
-        active=meter.create_up_down_counter(
-            f"rpc.{name}.active_requests", "{request}", "Calls in flight."
-        ),
+        tracer=trace.get_tracer(SCOPE, version, tracer_provider),
+        duration=Durations(duration, version, meter_provider),
+        active=InFlight(active, version, meter_provider),
         unit_ns=metric.ns,
         semconv=semconv,
         target=target_attributes(target),

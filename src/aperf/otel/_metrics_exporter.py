@@ -199,6 +199,8 @@ class MetricsExporter:
             delivered = self._pusher.stop(deadline_ns)
         for metrics in self._all_shown():
             metrics.close()
+        if self._own is not None:
+            self._own.close()
         return delivered
 
     def _all_shown(self) -> list[Metrics]:
@@ -215,6 +217,8 @@ class MetricsExporter:
         self._lock = threading.Lock()
         for metrics in self._all_shown():
             metrics.forget_after_fork()
+        if self._own is not None:
+            self._own.close()
         for listener in self._listeners:
             listener.forget_after_fork()
         if self._pusher is not None:

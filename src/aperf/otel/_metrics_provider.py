@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ._metrics import Metrics
     from ._metrics_reading import Source
 
-__all__ = ("OwnProvider", "application_provider")
+__all__ = ("OwnProvider", "application_provider", "own_providers")
+
+#: Of the sessions that are open. Lists change in one step, so there is no lock that a fork could
+#: leave locked.
+_open: Final[list[OwnProvider]] = []
+
+
+def own_providers() -> tuple[OwnProvider, ...]:
+    """Return aperf's own providers: of sessions that push or serve their metrics themselves."""
+    return tuple(_open)
 
 
 def application_provider() -> MeterProvider | None:
@@ -60,6 +69,12 @@ class OwnProvider:
             shutdown_on_exit=False,
         )
         self.metrics = Metrics(source, self.provider)
+        _open.append(self)
+
+    def close(self) -> None:
+        """Take no more values of others; idempotent."""
+        if self in _open:
+            _open.remove(self)
 
     def scrape(self) -> MetricsData:
         """Collect for the listener."""
