@@ -379,6 +379,21 @@ def test_once_with_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
         wait_for_bodies(receiver, ["before", "in the session", "after"])
 
 
+def test_a_session_says_whose_records_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`install` leaves it to an open session, as that of `aperf run`, what the process is called."""
+
+    async def main() -> None:
+        async with aperf.session(enabled=True, service_name="till") as session:
+            with aperf.logging.install():
+                log.info("in the session")
+                assert await session.flush()
+
+    with grpc_logs_receiver() as receiver:
+        ask(monkeypatch, receiver.port, APERF_SUMMARY="none", OTEL_SERVICE_NAME="shop")
+        run_plain(main())
+    assert ["till"] == [arrived.resource["service.name"] for arrived in receiver.accepted]
+
+
 def test_a_bad_variable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,7 +55,8 @@ def begin_export(filter: Filter) -> Export | None:
         from aperf.otel._log_export import acquire
 
         resource, timeout_ns = session_info(settings).resource, settings.shutdown_timeout_ns
-        return Export(acquire(settings.logs, resource, timeout_ns), filter, timeout_ns)
+        export = acquire(settings.logs, resource, timeout_ns, is_session=False)
+        return Export(export, filter, timeout_ns)
     except ConfigurationError as error:
         tell(*str(error).splitlines(), "log records are not exported")
         return None

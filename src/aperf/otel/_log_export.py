@@ -126,10 +126,11 @@ class LogExport:
         """What has become of them."""
         return self._queue.counters
 
-    def hold(self, resource: Attributes) -> None:
-        """Go on until `release`, and send from now on as another session's."""
+    def hold(self, resource: Attributes | None) -> None:
+        """Go on until `release`, and send from now on as another session's, if there is one."""
         self._holders += 1
-        self._sender.resource = resource
+        if resource is not None:
+            self._sender.resource = resource
 
     def wait_for(self, number: int, deadline_ns: int) -> bool:
         """Wait until it is known what became of a record and all before it."""
@@ -187,13 +188,16 @@ _prepared = False
 _timeout_ns = 0
 
 
-def acquire(settings: LogsSettings, resource: Attributes, timeout_ns: int) -> LogExport:
+def acquire(
+    settings: LogsSettings, resource: Attributes, timeout_ns: int, *, is_session: bool = True
+) -> LogExport:
     """Return the export with these settings, which runs until each caller has released it.
 
     Args:
         settings: where records go, and how.
         resource: attributes of the process.
         timeout_ns: how long the end of the process may wait for it.
+        is_session: the resource is that of a session, which knows better than who has none.
 
     Raises:
         ConfigurationError: the endpoint is no URL, or a certificate or key cannot be used.
@@ -206,7 +210,7 @@ def acquire(settings: LogsSettings, resource: Attributes, timeout_ns: int) -> Lo
         export = _exports.get(settings)
         if export is None:
             export = _exports[settings] = LogExport(settings, resource)
-        export.hold(resource)
+        export.hold(resource if is_session else None)
         return export
 
 
