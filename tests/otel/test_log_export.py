@@ -380,7 +380,7 @@ def test_once_with_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_session_says_whose_records_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`install` leaves it to an open session, as that of `aperf run`, what the process is called."""
+    """`install` leaves it to an open session, say of `aperf run`, what the process is called."""
 
     async def main() -> None:
         async with aperf.session(enabled=True, service_name="till") as session:
