@@ -64,6 +64,8 @@ PLAIN: dict[str, tuple[list[tuple[str, Any]], list[str]]] = {
     "RUST_LOG": FILTERS,
     "APERF_LOG_FORMAT": LOG_FORMATS,
     "RUST_LOG_FORMAT": LOG_FORMATS,
+    "APERF_LOG_CLOSED_SPANS": (YES_AND_NO, NEITHER),
+    "RUST_LOG_CLOSED_SPANS": (YES_AND_NO, NEITHER),
     "APERF_TRACE": FILTERS,
     "RUST_TRACE": FILTERS,
     "APERF_SHUTDOWN_TIMEOUT_S": ([("0", 0), ("2.5", 25 * 10**8)], ["-1", "never"]),

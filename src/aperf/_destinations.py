@@ -13,7 +13,7 @@ from ._sampling import sampler
 from ._version import installed_version
 from .exporters._default import DefaultExporter
 from .model import SessionInfo
-from .otel import LogsExporter, MetricsExporter
+from .otel import ClosedSpanLines, LogsExporter, MetricsExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,6 +88,8 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
         found.append(exporters.TracyExporter.from_settings(settings))
     if settings.enabled:
         found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
+        if settings.log_closed_spans:
+            found.append(ClosedSpanLines(settings.log_format))
         if settings.logs is not None:
             found.append(LogsExporter(settings.logs, settings.shutdown_timeout_ns))
     return found

@@ -396,6 +396,10 @@ def _sink(
         rules,
         rows=any(getattr(exporter, "needs_rows", True) for exporter in exporters),
     )
+    for exporter in exporters:
+        follow = getattr(exporter, "follow_closings", None)
+        if follow is not None:
+            follow(assembler.note_closings())
     return Sink(assembler, exporters, info, runtime.records)
 
 

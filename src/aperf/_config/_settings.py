@@ -139,6 +139,7 @@ class Settings:
     summary_file: str | None = None
     log_filter: str = "info"
     log_format: Literal["pretty", "compact", "json"] | None = None
+    log_closed_spans: bool = False
     logs: LogsSettings | None = None
     trace_filter: str = "info"
     metrics: MetricsSettings | None = None

@@ -196,6 +196,16 @@ VARIABLES: tuple[Variable, ...] = (
     *(
         Variable(
             name,
+            "log_closed_spans",
+            BOOLEAN,
+            "false",
+            "One log line for each task and `aperf.span` that has ended.",
+        )
+        for name in ("APERF_LOG_CLOSED_SPANS", "RUST_LOG_CLOSED_SPANS")
+    ),
+    *(
+        Variable(
+            name,
             "trace_filter",
             FILTER,
             "info",

@@ -1,6 +1,7 @@
 """From records to spans and statistics, and on to the exporters."""
 
 from ._assembler import Assembler
+from ._closings import Closing, Closings
 from ._family import Limits, Rules
 from ._meter import StepMeter
 from ._pipeline import Pipeline
@@ -11,6 +12,8 @@ from ._waits import Wait, classify_wait
 
 __all__ = (
     "Assembler",
+    "Closing",
+    "Closings",
     "Limits",
     "Pipeline",
     "Place",

@@ -20,6 +20,7 @@ from aperf.model import LongStep, ThreadInfo, TimeAnchor, UnfinishedTask
 
 from ._bits import Birth, Context, Row, Step
 from ._calls import Calls
+from ._closings import Closings
 from ._contexts import Contexts
 from ._endings import Endings
 from ._family import Family, Rules
@@ -83,6 +84,7 @@ class Assembler:
         self._endings = Endings(self._tasks, tables, self.totals)
         self._jobs = Jobs(self._tasks, tables, self.rows, self.family)
         self._meter: StepMeter | None = None
+        self._closings: Closings | None = None
         self._handlers: dict[int, Callable[[int, int, int, int, int, int, bytes], None]] = {
             Kind.WIDE: self._wide,
             Kind.BIRTH: self._birth,
@@ -122,6 +124,12 @@ class Assembler:
         if self._meter is None:
             self._meter = self._jobs.meter = StepMeter()
         return self._meter
+
+    def note_closings(self) -> Closings:
+        """Note from now on what becomes of each span of a task or the program, and return where."""
+        if self._closings is None:
+            self._closings = self.users.closings = Closings(self.tables)
+        return self._closings
 
     # ------------------------------------------------------------------------------------- input
 
@@ -183,6 +191,8 @@ class Assembler:
             busy_ns = max(0, busy_ns + gap_ns)
             t_ns, gap_ns = since_ns, 0
             flags |= _FIRST
+        if task.marks and self._closings is not None:
+            self._closings.settle(task, gap_ns)
         if flags & _FIRST:
             ready_ns = gap_ns
             if flags & Step.EAGER:
@@ -353,9 +363,16 @@ class Assembler:
     ) -> None:
         task = self.live.get(a)
         if task is not None:
-            task.account(t_ns, running=False, first=not task.steps)
+            self._account(task, t_ns, running=False, first=not task.steps)
             task.flags |= Row.UNFINISHED
             self._end(task, task.since_ns, 0)
+
+    def _account(self, task: TaskState, t_ns: int, *, running: bool, first: bool) -> None:
+        """Account for a task's time since its last record; there will be no other."""
+        if task.marks and self._closings is not None:
+            # Before a step that still runs it waited, too, but how long is not known.
+            self._closings.settle(task, 0 if running else max(0, t_ns - task.since_ns))
+        task.account(t_ns, running=running, first=first)
 
     def _end(self, task: TaskState, end_ns: int, flags: int) -> None:
         """A task is over: its last row, its part of the statistics."""
@@ -374,6 +391,8 @@ class Assembler:
             task.losses = self._tasks.losses
             task.flags |= Row.INCOMPLETE
         self.rows.task(task, message)
+        if self._closings is not None:
+            self._closings.task(task)
 
     # ----------------------------------------------------------------------------------- segments
 
@@ -423,7 +442,7 @@ class Assembler:
             state = states.get(task.id) or Live(task.id, 0, 0, not task.steps, False)
             if not (state.running or state.first):
                 self._unfinished_await(task, state.site, t_ns)
-            task.account(t_ns, running=state.running, first=state.first)
+            self._account(task, t_ns, running=state.running, first=state.first)
             task.flags |= Row.UNFINISHED
             self._end(task, task.since_ns, 0)
         self.users.finish(t_ns)

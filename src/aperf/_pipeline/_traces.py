@@ -9,6 +9,7 @@ from aperf.model import AttributeValue, Event, Link, SpanContext
 from ._bits import Context, Row
 
 if TYPE_CHECKING:
+    from ._closings import Mark
     from ._totals import CoroutineEntry
 
 __all__ = ("Live", "Notes", "OpenSpan", "Outer", "TaskState", "Trace", "link_to")
@@ -132,14 +133,16 @@ class Notes:
 class OpenSpan(Notes):
     """A user span that has begun, known by its owner and number.
 
-    `around` is the id of the span of OpenTelemetry that was current when it began, 0 for none. One
-    that is not kept (`Rules.keeps`) has the id of its parent.
+    `around` is the id of the span of OpenTelemetry that was current when it began, 0 for none.
+    `idle_ns` is how long its task had waited by then, where anybody asks (`Closings`). One that is
+    not kept (`Rules.keeps`) has the id of its parent.
     """
 
     __slots__ = (
         "around",
         "closed",
         "flags",
+        "idle_ns",
         "is_kept",
         "key",
         "owner",
@@ -160,7 +163,7 @@ class OpenSpan(Notes):
         self.parent = parent
         self.template = template
         self.start_ns = t_ns
-        self.thread = self.around = self.flags = 0
+        self.thread = self.around = self.flags = self.idle_ns = 0
         self.closed, self.is_kept = False, True
 
 
@@ -188,6 +191,7 @@ class TaskState(Notes):
         await_parent: id of the span that was innermost when it was suspended.
         await_trace: the trace of that span.
         open: its open user spans, innermost last.
+        marks: of user spans in its current step, where anybody asks (`Closings`).
         losses: how many times records had been lost when it was last seen.
     """
 
@@ -207,6 +211,7 @@ class TaskState(Notes):
         "inherited",
         "links",
         "losses",
+        "marks",
         "name",
         "open",
         "outer",
@@ -234,6 +239,7 @@ class TaskState(Notes):
         self.failure: tuple[int, bytes] | None = None
         self.links: list[Link] = []
         self.open: list[OpenSpan] = []
+        self.marks: list[Mark] | None = None
         self.inherited: Outer | None = None
         self.outer: Outer | None = None
         self.await_trace = NO_TRACE

@@ -13,6 +13,7 @@ from ._traces import Notes, OpenSpan, TaskState
 if TYPE_CHECKING:
     from aperf.model import AttributeValue
 
+    from ._closings import Closings
     from ._contexts import Contexts
     from ._family import Family
     from ._rows import Rows
@@ -33,6 +34,9 @@ class UserSpans:
         rows: where finished spans go.
         family: begins traces.
         contexts: knows what is current outside of tasks.
+
+    Attributes:
+        closings: notes what becomes of spans, None if nobody asks.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class UserSpans:
         self._family = family
         self._contexts = contexts
         self._open: dict[tuple[int, int], OpenSpan] = {}
+        self.closings: Closings | None = None
 
     def find(self, owner: int, seq: int) -> OpenSpan | None:
         """Return an open span by its owner and number."""
@@ -87,6 +92,8 @@ class UserSpans:
         self._open[a, b] = span
         if task is not None:
             task.open.append(span)
+        if self.closings is not None:
+            self.closings.opened(task, span)
 
     def close(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
@@ -103,9 +110,9 @@ class UserSpans:
             row_flags |= Row.CANCELLED
         if flags & _ABANDONED:
             row_flags |= Row.UNFINISHED
-        self._finish(span, t_ns, row_flags)
+        self._finish(span, t_ns, row_flags, task)
 
-    def _finish(self, span: OpenSpan, t_ns: int, flags: int) -> None:
+    def _finish(self, span: OpenSpan, t_ns: int, flags: int, of: TaskState | None = None) -> None:
         span.closed = True
         if not span.is_kept:
             return
@@ -116,6 +123,8 @@ class UserSpans:
             max(t_ns, span.start_ns), flags=flags | span.flags, task=task, thread=span.thread,
             detail=detail,
         )  # fmt: skip
+        if self.closings is not None:
+            self.closings.closed(of, span, t_ns, flags)
 
     def event(
         self, ring: int, t_ns: int, flags: int, ref: int, a: int, b: int, payload: bytes
@@ -158,8 +167,10 @@ class UserSpans:
         """Close what a task left open when it ended."""
         for span in reversed(task.open):
             del self._open[span.key]
-            self._finish(span, t_ns, Row.UNFINISHED)
+            self._finish(span, t_ns, Row.UNFINISHED, task)
         task.open.clear()
+        if self.closings is not None:
+            self.closings.settle(task, 0)
 
     def finish(self, t_ns: int) -> None:
         """Close whatever is open."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._listener import MetricsListener
+    from ._log_closed import ClosedSpanLines
     from ._log_exporter import LogsExporter
     from ._metrics import Metrics
     from ._metrics_exporter import MetricsExporter
     from ._metrics_source import SessionSource
 
 __all__ = (
+    "ClosedSpanLines",
     "LogsExporter",
     "Metrics",
     "MetricsExporter",
@@ -21,6 +23,7 @@ __all__ = (
 )
 
 _MODULES = {
+    "ClosedSpanLines": "_log_closed",
     "LogsExporter": "_log_exporter",
     "Metrics": "_metrics",
     "MetricsExporter": "_metrics_exporter",

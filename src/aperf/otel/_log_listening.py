@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ._log_export import ExportHandler
 
-__all__ = ("Request", "add", "replace")
+__all__ = ("Request", "add", "replace", "show")
 
 
 class Request(NamedTuple):
@@ -78,6 +78,15 @@ def add(request: Request, *, last: bool = False) -> Request:
         _listen()
         _let_through()
     return same
+
+
+def show(record: logging.LogRecord) -> bool:
+    """Show a record that no logger has seen where records are shown; say whether they are."""
+    requests = [each for each in _requests if each.shows]
+    for each in _latest(requests):
+        if Level.of_logging(record.levelno) <= each.filter.level(record.name):
+            each.handler.handle(record)
+    return bool(requests)
 
 
 def replace(request: Request, *others: Request) -> None:
