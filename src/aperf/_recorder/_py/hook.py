@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any
 from aperf._recorder._layout import StepFlag
 from aperf._recorder._steps import task_of
 
+from .birth import entry_at_wake, finish_birth, record_birth
 from .ring import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .recorder import Entry, Recorder
+    from .entry import Entry
+    from .recorder import Recorder
     from .ring import Ring
 
 __all__ = ("FutureCallback", "LoopHook", "Step")
@@ -96,8 +98,8 @@ class LoopHook:
         if eager:
             context, coro = kwargs.get("context"), made.coroutine
             # Whose context a foreign factory gives to its tasks is not known.
-            made.root = self._recorder.birth(
-                made.id, made.t_ns, coro, ring.current, "", context, owned=False
+            made.root = record_birth(
+                self._recorder, made.id, made.t_ns, coro, ring.current, "", context, owned=False
             )
             ring.current = made.id
         ring.pending = made
@@ -107,7 +109,7 @@ class LoopHook:
         self, ring: Ring, task: Any, coro: Any, made: Pending, eager: bool, kwargs: Any
     ) -> None:
         try:
-            self._recorder.born(ring, task, coro, made, eager, kwargs.get("context"))
+            finish_birth(self._recorder, ring, task, coro, made, eager, kwargs.get("context"))
         except Exception:
             self._fault()
 
@@ -134,7 +136,7 @@ class LoopHook:
                 flags = recorder.cold.canceller()
             entry = recorder.entries.get(id(task))
             if entry is None or (ring.pending is not None and ring.pending.coroutine is not None):
-                entry = recorder.entry_at_wake(ring, task)
+                entry = entry_at_wake(recorder, ring, task)
             return Step(recorder, entry, callback, recorder.now_ns(), waker, flags)
         if waker and len(args) == 1 and _is_done_future(args[0]):
             return FutureCallback(recorder, callback, waker)

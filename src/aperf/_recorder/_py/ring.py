@@ -13,7 +13,7 @@ from aperf._recorder._layout import HEADER, NARROW, SLOT, URGENT, Kind, StepFlag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .recorder import Entry
+    from .entry import Entry
 
 __all__ = ("Pending", "Ring")
 

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from aperf._recorder._layout import StepFlag
 
+from .birth import record_birth
+
 if TYPE_CHECKING:
-    from .recorder import Entry, Recorder
+    from .entry import Entry
+    from .recorder import Recorder
 
 __all__ = ("Wrapper",)
 
@@ -42,7 +45,9 @@ class Wrapper(Coroutine[Any, Any, Any]):
         self._coroutine = coroutine
         self._recorder = recorder
         number, now = recorder.next_id(), recorder.now_ns()
-        root = recorder.birth(number, now, coroutine, recorder.current(), name or "", context)
+        root = record_birth(
+            recorder, number, now, coroutine, recorder.current(), name or "", context
+        )
         self._entry: Entry = recorder.entry(self, number, now, root)
         self._entry.name = name or ""
 
