@@ -151,11 +151,8 @@ def test_tasks_below_the_program(traces: Traces) -> None:
 
 MAILBOX: Final = """
     import asyncio
-    import sys
 
     import rerun as rr
-    from opentelemetry import trace
-    from rerun.experimental.dataloader import tracing_scope
     from rerun_bindings import _get_trace_context_var
 
     import aperf
@@ -163,38 +160,41 @@ MAILBOX: Final = """
     PARENT = _get_trace_context_var()
 
 
-    def call(function, *args):
+    async def call(function, *args):
         headers = aperf.current_trace_headers()
-        PARENT.set(headers.to_headers() if headers else None)
-        return function(*args)
+        token = PARENT.set(headers.to_headers() if headers else None)
+        try:
+            return await asyncio.to_thread(function, *args)
+        finally:
+            PARENT.reset(token)
 
 
     async def ask(client):
-        await asyncio.to_thread(call, client.datasets)
+        await call(client.datasets)
 
 
     async def main(url):
-        client = await asyncio.to_thread(call, rr.catalog.CatalogClient, url)
+        client = await call(rr.catalog.CatalogClient, url)
         async with asyncio.TaskGroup() as group:
             for name in ("one", "two"):
                 group.create_task(ask(client), name=name)
 
 
-    with (
-        rr.server.Server(host="127.0.0.1") as server,
-        tracing_scope("survey"),
-        aperf.session(),
-    ):
+    with rr.server.Server(host="127.0.0.1") as server, aperf.session():
         asyncio.run(main(server.url()))
 """
 
 
 def test_headers_in_a_context_variable(ddapm: TestAgent, tmp_path: Path) -> None:
-    """A program may tell Rust by itself: then Rust's spans lie right below the task that calls."""
+    """A program may tell Rust by itself, in a trace of aperf's: right below the task that calls."""
     traces = send(ddapm, write(tmp_path / "mailbox.py", MAILBOX), tmp_path).traces
-    assert 1 == len({span.trace_id for span in traces.all.values()})
+    [main] = traces.tasks("main").values()
+    assert "" == main.parent_span_id
+    assert {main.trace_id} == {span.trace_id for span in traces.rust.values()}
     asking = traces.tasks("ask")
     assert {"one", "two"} == asking.keys()
-    for task in asking.values():
-        names = {s.name for s in traces.rust.values() if s.parent_span_id == task.span_id}
-        assert {"CatalogClient.datasets"} == names
+    below = {main.span_id: "CatalogClient.__new__"}
+    below |= {task.span_id: "CatalogClient.datasets" for task in asking.values()}
+    tops = [s for s in traces.rust.values() if s.parent_span_id not in traces.rust]
+    assert below == {span.parent_span_id: span.name for span in tops}
+    assert len(below) == len(tops)
