@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 import aperf
 import aperf.logging
+from aperf.exporters import MemoryExporter
+from aperf.otel import LogsExporter
 from tests.exported_logs import exporting, logs_to
 from tests.logs_receiver import grpc_logs_receiver, http_logs_receiver
 from tests.receivers import ddapm
@@ -147,27 +150,56 @@ def test_severity(level: int, number: int) -> None:
     assert number == arrived.record.severity_number
 
 
-def test_outside_of_spans() -> None:
-    """A record that is in no trace says nothing of one, and one of a trace that is not sampled
-    does."""
+def test_in_no_trace() -> None:
+    """What is logged outside of tasks and spans says nothing of a trace."""
+    with grpc_logs_receiver() as receiver, exporting(logs_to(receiver.port)):
+        log.info("outside")
+    (arrived,) = receiver.accepted
+    record = arrived.record
+    assert (b"", b"", 0) == (record.trace_id, record.span_id, record.flags)
+
+
+def test_in_a_trace_that_is_not_sampled() -> None:
+    """It is told all the same, and that it is not sampled."""
     tracer = TracerProvider(sampler=ALWAYS_OFF).get_tracer("test")
 
     def program() -> None:
-        log.info("outside")
         with tracer.start_as_current_span("request"):
             log.info("inside")
 
-    outside, inside = exported(program)
-    assert (b"", b"", 0) == (
-        outside.record.trace_id,
-        outside.record.span_id,
-        outside.record.flags,
-    )
-    assert (16, 8, 0) == (
-        len(inside.record.trace_id),
-        len(inside.record.span_id),
-        inside.record.flags & 1,
-    )
+    (arrived,) = exported(program)
+    record = arrived.record
+    assert (16, 8, 0) == (len(record.trace_id), len(record.span_id), record.flags & 1)
+
+
+def test_in_spans_of_aperf() -> None:
+    """Records belong to the `aperf.span` around them, else to the task, by the ids of the spans."""
+    memory = MemoryExporter()
+
+    async def main() -> None:
+        logs = LogsExporter(logs_to(receiver.port), 5 * 10**9)
+        async with aperf.session(enabled=True, exporters=[memory, logs]):
+            await asyncio.create_task(child())
+
+    async def child() -> None:
+        log.info("child")
+        with aperf.span("sale"):
+            log.info("sale")
+
+    with grpc_logs_receiver() as receiver:
+        run_plain(main())
+    expected = {
+        span.name.rpartition(".")[2]: (
+            span.trace_id.to_bytes(16, "big"),
+            span.span_id.to_bytes(8, "big"),
+            1,
+        )
+        for span in memory.spans
+    }
+    assert 2 == len(receiver.accepted)
+    for arrived in receiver.accepted:
+        record = arrived.record
+        assert expected[arrived.body] == (record.trace_id, record.span_id, record.flags)
 
 
 class Stubborn:

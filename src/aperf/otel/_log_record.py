@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from aperf._spans import current_context
 from aperf.protocol.otlp import encode_log
 
 from ._log_context import current_otel_span, origin_of
@@ -61,11 +62,16 @@ def _span_of(record: logging.LogRecord) -> tuple[int, int, int]:
     trace_id = origin_of(record).trace_id
     if not trace_id:
         return 0, 0, 0
-    span = current_otel_span()
-    context = None if span is None else span.get_span_context()
-    if context is None or f"{context.trace_id:032x}" != trace_id:
-        return int(trace_id, 16), 0, 0
-    return context.trace_id, context.span_id, int(context.trace_flags)
+    ours, span = current_context(), current_otel_span()
+    theirs = None if span is None else span.get_span_context()
+    if ours is not None and (theirs is None or theirs.span_id != ours.span_id):
+        found = ours.trace_id, ours.span_id, int(ours.sampled)
+    elif theirs is not None:
+        found = theirs.trace_id, theirs.span_id, int(theirs.trace_flags)
+    else:
+        found = 0, 0, 0
+    # A record that was made elsewhere knows its trace, but not where in it.
+    return found if f"{found[0]:032x}" == trace_id else (int(trace_id, 16), 0, 0)
 
 
 def _severity(level: int) -> int:
