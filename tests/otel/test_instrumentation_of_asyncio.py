@@ -37,20 +37,24 @@ def no_complaint(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 async def work(seconds: float = 0) -> str:
+    """Finish."""
     await asyncio.sleep(seconds)
     return "done"
 
 
 async def fail() -> None:
+    """Raise."""
     await asyncio.sleep(0)
     raise ValueError("on purpose")
 
 
 async def long() -> None:
+    """Wait for good."""
     await asyncio.Event().wait()
 
 
 def compute(number: int = 1) -> int:
+    """Run in a thread."""
     return number
 
 
@@ -65,7 +69,7 @@ async def _everything() -> None:
     instrumentor: Any = AsyncioInstrumentor()
     assert "done" == await instrumentor.trace_coroutine(work())
     assert 1 == instrumentor.trace_to_thread(compute)()
-    assert ["done"] * 2 == await asyncio.gather(work(), asyncio.ensure_future(work()))
+    assert ["done"] * 2 == list(await asyncio.gather(work(), asyncio.ensure_future(work())))
     await asyncio.wait([asyncio.create_task(work())])
     for finished in asyncio.as_completed([work(), work(0.001)]):
         await finished
