@@ -201,7 +201,7 @@ with aperf.session(enabled=True, exporters=[memory]):
     assert "uvloop" not in sys.modules
     import uvloop
     assert sys.meta_path == before
-    assert type(uvloop.__loader__).__module__ != "aperf._instrument.all_loops", uvloop.__loader__
+    assert type(uvloop.__loader__).__module__ != "aperf._instrument.imports", uvloop.__loader__
     assert uvloop.__spec__.loader is uvloop.__loader__
     uvloop.run(program())
 print([span.name for span in memory.spans].count("program"))
