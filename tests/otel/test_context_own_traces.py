@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 import aperf
 from aperf._spans import current_context
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from aperf._recorder import Recorder
+    from aperf.model import Span
     from tests.watched import LoopFactory
 
 Place = tuple[int, int]
@@ -443,6 +445,41 @@ def test_the_sampler_is_asked_on_the_loop(
     assert sampled == headers[0].is_sampled
     assert sampled == bool(told.theirs)
     assert sampled == bool([span for span in told.ours if span.context.sampled])
+
+
+@pytest.mark.parametrize("around", ["nothing", "request"])
+def test_what_is_to_be_kept_quiet_is_not_exported(programs: Programs, around: str) -> None:
+    """Tasks made where instrumentation is suppressed, and theirs; they are counted all the same."""
+    headers: list[aperf.TraceHeaders | None] = []
+
+    async def child() -> None:
+        headers.append(aperf.current_trace_headers() if around == "nothing" else None)
+        with aperf.span("in child"):
+            await asyncio.create_task(asyncio.sleep(0), name="grandchild")
+
+    async def program() -> None:
+        if around == "nothing":
+            await quietly()
+        else:
+            with programs.tracer.start_as_current_span("request"):
+                await quietly()
+
+    async def quietly() -> None:
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        task = asyncio.create_task(child(), name="child")
+        detach(token)
+        await task
+
+    told = programs.run(program)
+    quiet = {"child", "grandchild", "in child"}
+    assert not [s for s in told.ours if s.context.sampled and quiet & {s.name, *_task_name(s)}]
+    assert not told.task("child").context.sampled
+    assert [None] == headers
+
+
+def _task_name(span: Span) -> tuple[str, ...]:
+    name = dict(span.attributes).get("asyncio.task.name")
+    return (str(name),) if name else ()
 
 
 def test_a_wrapped_function_goes_on_in_the_trace(programs: Programs) -> None:

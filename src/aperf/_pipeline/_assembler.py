@@ -324,6 +324,9 @@ class Assembler:
         # lies above the creator already.
         opened = self.users.find(owner, seq) if seq and (not b or owner == b) else None
         outer = task.inherited = self._contexts.take(ring, a)
+        if flags & Birth.SUPPRESSED:
+            self.family.root(task, flags=0)
+            return
         if outer is not None and _is_innermost(outer, creator, opened):
             inherited = bool(flags & Birth.CALLBACK) and not self._is_attached(outer, ring)
             self.family.place(task, creator, outer, inherited=inherited)

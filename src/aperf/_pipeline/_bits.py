@@ -29,6 +29,7 @@ class Birth:
     ADOPTED: Final = int(BirthFlag.ADOPTED)
     UNCODED: Final = int(BirthFlag.UNCODED)
     CALLBACK: Final = int(BirthFlag.CALLBACK)
+    SUPPRESSED: Final = int(BirthFlag.SUPPRESSED)
 
 
 class Call:

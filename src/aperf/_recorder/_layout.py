@@ -193,6 +193,7 @@ class BirthFlag(enum.IntFlag):
     CALLBACK = (
         4  #: made by a plain callback of a running loop (new connection, timer), not by a task
     )
+    SUPPRESSED = 8  #: OpenTelemetry's context says that nobody is to be told of it
 
 
 class CloseFlag(enum.IntFlag):

@@ -114,7 +114,8 @@ class Bridge:
         from ._stand_ins import StandIns  # what it imports is there
 
         self._spans = StandIns(variable, key)
-        recorder.follow(self, variable, key)
+        mute_key = getattr(api, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+        recorder.follow(self, variable, key, mute_key)
         return True
 
     # What the recorder calls. Each returns what it is to remember of the task, the span first, or

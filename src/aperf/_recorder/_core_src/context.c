@@ -2,11 +2,13 @@
 #include "recorder.h"
 
 void
-recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var, PyObject *span_key)
+recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var, PyObject *span_key,
+                PyObject *mute_key)
 {
     bool is_off = bridge == NULL;
     Py_XSETREF(recorder->context_var, Py_XNewRef(context_var));
     Py_XSETREF(recorder->span_key, Py_XNewRef(span_key));
+    Py_XSETREF(recorder->mute_key, Py_XNewRef(mute_key));
     Py_XSETREF(recorder->bridge, Py_XNewRef(bridge));
     if (is_off && recorder->outers != NULL) {
         PyDict_Clear(recorder->outers);
@@ -60,27 +62,40 @@ span_in(const Recorder *recorder, PyObject *values)
     return span == Py_None ? (Py_DECREF(span), NULL) : span;
 }
 
-/* Returns the span that is current here. */
+/* Returns what OpenTelemetry's variable holds in a context, or in the one that is current here. */
 static PyObject *
-current_span(const Recorder *recorder)
+values_of(const Recorder *recorder, PyObject *context)
 {
-    PyObject *values = NULL;
-    if (PyContextVar_Get(recorder->context_var, NULL, &values) < 0) {
-        return NULL;
+    if (context != NULL && context != Py_None) {
+        return PyObject_CallMethodOneArg(context, recorder->state->names.get,
+                                         recorder->context_var);
     }
-    return span_in(recorder, values);
+    PyObject *values = NULL;
+    (void)PyContextVar_Get(recorder->context_var, NULL, &values);
+    return values;
 }
 
 /* Returns the span in a context, or the one that is current here. */
 static PyObject *
 span_of(const Recorder *recorder, PyObject *context)
 {
-    if (context == NULL || context == Py_None) {
-        return current_span(recorder);
-    }
-    PyObject *values =
-        PyObject_CallMethodOneArg(context, recorder->state->names.get, recorder->context_var);
+    PyObject *values = values_of(recorder, context);
     return values == NULL ? NULL : span_in(recorder, values);
+}
+
+/* Says whether nobody is to be told of what is made in a context. */
+static int
+is_muted(const Recorder *recorder, PyObject *values)
+{
+    if (recorder->mute_key == NULL || values == NULL || !PyDict_Check(values) ||
+        PyDict_GET_SIZE(values) == 0) {
+        return 0;
+    }
+    PyObject *value = PyDict_GetItemWithError(values, recorder->mute_key);
+    if (value == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return PyObject_IsTrue(value);
 }
 
 /* Remembers what the bridge says of a task, or that it says nothing. Takes over `outer`. */
@@ -110,21 +125,28 @@ is_nested(PyObject *outer)
 }
 
 int
-recorder_inherit(Recorder *recorder, const Birth *birth)
+recorder_inherit(Recorder *recorder, Birth *birth)
 {
     PyObject *context = birth->context;
     int result = is_there(recorder);
     if (result <= 0) {
         return result;
     }
-    PyObject *span = span_of(recorder, context);
+    PyObject *values = values_of(recorder, context);
+    int muted = is_muted(recorder, values);
+    if (muted < 0) {
+        Py_XDECREF(values);
+        return -1;
+    }
+    birth->flags |= muted ? BIRTH_SUPPRESSED : 0;
+    PyObject *span = span_in(recorder, values);
     if (span == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
     PyObject *number = PyLong_FromUnsignedLongLong(birth->id);
     PyObject *maker = PyLong_FromUnsignedLongLong(birth->creator);
     bool given = context != NULL && context != Py_None;
-    PyObject *may_write = birth->owned && !given ? Py_True : Py_False;
+    PyObject *may_write = birth->owned && !given && !muted ? Py_True : Py_False;
     bool nested = false;
     result = -1;
     if (number != NULL && maker != NULL) {
@@ -227,7 +249,7 @@ recorder_look_as(Recorder *recorder, uint64_t owner)
     if (result <= 0) {
         return result;
     }
-    PyObject *span = current_span(recorder);
+    PyObject *span = span_of(recorder, NULL);
     if (span == NULL && PyErr_Occurred()) {
         return -1;
     }

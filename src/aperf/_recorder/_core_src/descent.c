@@ -54,11 +54,11 @@ recorder_descend(Recorder *recorder, const Ring *ring, Birth *birth, const OpenS
 {
     uint64_t creator = birth->creator;
     bool by_callback = (birth->flags & BIRTH_CALLBACK) != 0;
-    if (recorder->descent == DESCENT_OWN) {
-        birth->root = root_of_its_own(birth->id);
-    }
-    else if (nested) {
+    if (nested || birth->flags & BIRTH_SUPPRESSED) {
         birth->root = 0;
+    }
+    else if (recorder->descent == DESCENT_OWN) {
+        birth->root = root_of_its_own(birth->id);
     }
     else if (opened->owner != 0 && (creator == 0 || opened->owner == creator)) {
         bool inherited = by_callback && !opened->attached && recorder->descent != DESCENT_CHILD;

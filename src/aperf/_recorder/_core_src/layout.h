@@ -56,6 +56,7 @@ enum BirthFlag {
     BIRTH_ADOPTED = 1,
     BIRTH_UNCODED = 2,
     BIRTH_CALLBACK = 4,
+    BIRTH_SUPPRESSED = 8,
 };
 
 enum CallFlag {

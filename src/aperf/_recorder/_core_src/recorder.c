@@ -159,6 +159,7 @@ recorder_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(self->bridge);
     Py_VISIT(self->context_var);
     Py_VISIT(self->span_key);
+    Py_VISIT(self->mute_key);
     Py_VISIT(self->outers);
     Py_VISIT(self->moved);
     return sites_traverse(&self->sites, visit, arg);
@@ -173,7 +174,7 @@ recorder_clear(PyObject *op)
     self->armed = 0;
     Py_XSETREF(self->cold, Py_NewRef(Py_None));
     Py_CLEAR(self->span_var);
-    recorder_follow(self, NULL, NULL, NULL);
+    recorder_follow(self, NULL, NULL, NULL, NULL);
     return 0;
 }
 
@@ -196,6 +197,7 @@ recorder_dealloc(PyObject *op)
     Py_XDECREF(self->bridge);
     Py_XDECREF(self->context_var);
     Py_XDECREF(self->span_key);
+    Py_XDECREF(self->mute_key);
     Py_XDECREF(self->outers);
     Py_XDECREF(self->moved);
     Py_XDECREF(self->module);

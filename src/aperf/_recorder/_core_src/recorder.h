@@ -22,6 +22,7 @@ typedef struct {
     PyObject *bridge;      /* knows OpenTelemetry's spans, or NULL while nobody cares */
     PyObject *context_var; /* holds OpenTelemetry's context, NULL while that is not imported */
     PyObject *span_key;    /* under which the current span is found in it */
+    PyObject *mute_key;    /* under which it says that nothing is to be told, or NULL */
     PyObject *outers;      /* what the bridge knows of tasks, by their number */
     PyObject *moved;       /* roots of tasks that went on in another trace, by their number */
     char descent;          /* an enum Descent */
@@ -124,10 +125,11 @@ void recorder_abandon(Recorder *recorder, Ring *ring, uint64_t id);
 
 /* Takes notice of OpenTelemetry's spans from now on; NULL for what is not there. */
 void recorder_follow(Recorder *recorder, PyObject *bridge, PyObject *context_var,
-                     PyObject *span_key);
+                     PyObject *span_key, PyObject *mute_key);
 
-/* Records the span that a new task has in its context; says whether it is in that one's trace. */
-int recorder_inherit(Recorder *recorder, const Birth *birth);
+/* Records the span that a new task has in its context; says whether it is in that one's trace. Sets
+ * BIRTH_SUPPRESSED if the context says so. */
+int recorder_inherit(Recorder *recorder, Birth *birth);
 
 /* Records a task's current span if it is not the one seen last. `task`: an eager one, seen from
  * outside of its context, else NULL. */

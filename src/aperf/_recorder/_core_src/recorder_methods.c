@@ -70,15 +70,16 @@ or_null(PyObject *value)
 static PyObject *
 follow(PyObject *op, PyObject *args)
 {
-    PyObject *bridge, *context_var = Py_None, *span_key = Py_None;
-    if (!PyArg_ParseTuple(args, "O|OO:follow", &bridge, &context_var, &span_key)) {
+    PyObject *bridge, *context_var = Py_None, *span_key = Py_None, *mute_key = Py_None;
+    if (!PyArg_ParseTuple(args, "O|OOO:follow", &bridge, &context_var, &span_key, &mute_key)) {
         return NULL;
     }
     if (context_var != Py_None && !PyContextVar_CheckExact(context_var)) {
         return PyErr_Format(PyExc_TypeError, "context_var must be a ContextVar, not %.200s",
                             Py_TYPE(context_var)->tp_name);
     }
-    recorder_follow((Recorder *)op, or_null(bridge), or_null(context_var), or_null(span_key));
+    recorder_follow((Recorder *)op, or_null(bridge), or_null(context_var), or_null(span_key),
+                    or_null(mute_key));
     Py_RETURN_NONE;
 }
 

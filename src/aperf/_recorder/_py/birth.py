@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 __all__ = ("adopt", "entry_at_wake", "finish_birth", "record_birth")
 
 _BIRTH, _EAGER = int(Kind.BIRTH), int(StepFlag.EAGER)
-_ADOPTED, _UNCODED, _CALLBACK = (
-    int(BirthFlag.ADOPTED),
-    int(BirthFlag.UNCODED),
-    int(BirthFlag.CALLBACK),
-)
+_ADOPTED, _UNCODED = int(BirthFlag.ADOPTED), int(BirthFlag.UNCODED)
+_CALLBACK, _SUPPRESSED = int(BirthFlag.CALLBACK), int(BirthFlag.SUPPRESSED)
 
 
 def record_birth(
@@ -70,19 +67,20 @@ def record_birth(
         flags |= _UNCODED
         ref = recorder.cold.name(getattr(coroutine, "__qualname__", type(coroutine).__qualname__))
     opened = _open_span(recorder, context)
-    nested = False
+    nested = muted = False
     if recorder.bridge is not None and not flags & _ADOPTED:
         may_write = owned and context is None
-        nested = inherit(recorder, number, creator, context, owned=may_write)
+        nested, muted = inherit(recorder, number, creator, context, owned=may_write)
+        flags |= _SUPPRESSED if muted else 0
     text = cut(name)
     rest = BIRTH.pack(opened[0], opened[1], len(text), text[:16]) + text[16:]
     slots = 1 + -(-len(rest) // SLOT)
     first = HEADER.pack(t_ns, _BIRTH, slots, flags, ref, number, creator)
     recorder.ring().put(first, rest)
+    if nested or muted:
+        return 0
     by_callback = bool(flags & _CALLBACK)
-    return root_of_new(
-        recorder, number, creator, maker, opened, nested=nested, by_callback=by_callback
-    )
+    return root_of_new(recorder, number, creator, maker, opened, by_callback=by_callback)
 
 
 def _open_span(recorder: Recorder, context: Any) -> tuple[int, int, int, bool]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .recorder import Recorder
 
 __all__ = ("inherit", "look", "look_as")
 
 
-def _span_of(recorder: Recorder, context: Any) -> Any:
-    """Return OpenTelemetry's span in a context, or in the current one."""
+def _values_of(recorder: Recorder, context: Any) -> Mapping[Any, Any]:
+    """Return what OpenTelemetry's variable holds in a context, or in the current one."""
     var: Any = recorder.context_var
-    values = var.get(None) if context is None else context.get(var)
-    return None if values is None else values.get(recorder.span_key)
+    return (var.get(None) if context is None else context.get(var)) or {}
 
 
-def inherit(recorder: Recorder, number: int, creator: int, context: Any, *, owned: bool) -> bool:
-    """Record the span that a new task has in its context; say whether it is in that one's trace.
+def inherit(
+    recorder: Recorder, number: int, creator: int, context: Any, *, owned: bool
+) -> tuple[bool, bool]:
+    """Record the span that a new task has in its context.
 
     Args:
         recorder: where to record.
@@ -26,20 +29,27 @@ def inherit(recorder: Recorder, number: int, creator: int, context: Any, *, owne
         creator: number of the task that makes it, 0 for none.
         context: the context that it was explicitly given, or None.
         owned: whether it will have a context of its own.
+
+    Returns:
+        Whether it is in that span's trace, and whether its context says that nobody is to be told.
     """
     if recorder.context_var is None and not recorder.bridge.find(recorder):
-        return False
-    span = _span_of(recorder, context)
-    outer = None if span is None else recorder.bridge.born(recorder, number, span, creator, owned)
+        return False, False
+    values = _values_of(recorder, context)
+    muted = bool(values.get(recorder.mute_key))
+    span = values.get(recorder.span_key)
+    if span is None:
+        return False, muted
+    outer = recorder.bridge.born(recorder, number, span, creator, owned and not muted)
     if outer is None:
-        return False
+        return False, muted
     recorder.outers[number] = outer
-    return len(outer) > 2 and outer[2] is True
+    return len(outer) > 2 and outer[2] is True, muted
 
 
 def look(recorder: Recorder, number: int, context: Any) -> None:
     """Record a task's current span if it is not the one seen last."""
-    span = _span_of(recorder, context)
+    span = _values_of(recorder, context).get(recorder.span_key)
     seen = recorder.outers.get(number)
     if span is (None if seen is None else seen[0]):
         return
@@ -59,6 +69,6 @@ def look_as(recorder: Recorder, owner: int) -> None:
     if owner == recorder.current():
         look(recorder, owner, None)
         return
-    span = _span_of(recorder, None)
+    span = _values_of(recorder, None).get(recorder.span_key)
     if span is not None:
         recorder.bridge.moved(recorder, owner, span, None)

@@ -42,10 +42,9 @@ def root_of_new(
     maker: Entry | None,
     opened: tuple[int, int, int, bool],
     *,
-    nested: bool,
     by_callback: bool,
 ) -> int:
-    """Return the root of a task that is being made.
+    """Return the root of a task that is being made, in no trace of OpenTelemetry's.
 
     Args:
         recorder: knows the rules.
@@ -53,15 +52,12 @@ def root_of_new(
         creator: number of the task that makes it, 0 for none.
         maker: that one's entry, if it was adopted just now.
         opened: the user span that is open in its context, see `Cold.open_span`.
-        nested: whether it is in a trace of OpenTelemetry's.
         by_callback: whether a plain callback makes it.
     """
     own = number if number < _MAX_ROOT else 0
     owner, _, root, attached = opened
     if recorder.descent == _OWN:
         return own
-    if nested:
-        return 0
     if owner and (not creator or owner == creator):
         inherited = by_callback and not attached and recorder.descent != _CHILD
         return own if inherited else root

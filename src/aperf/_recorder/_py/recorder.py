@@ -69,6 +69,7 @@ class Recorder:
         bridge: knows OpenTelemetry's spans, None while nobody cares.
         context_var: holds OpenTelemetry's context, None while that is not imported.
         span_key: under which the current span is found in it.
+        mute_key: under which it says that nobody is to be told of anything.
         outers: what the bridge knows of tasks in which a span of OpenTelemetry is current, by their
             number: the span, and what else it likes.
         moved: roots of tasks that went on in another trace, by their number.
@@ -91,6 +92,7 @@ class Recorder:
         self.bridge: Any = None
         self.context_var: ContextVar[Any] | None = None
         self.span_key: Any = None
+        self.mute_key: Any = None
         self.outers: dict[int, tuple[Any, ...]] = {}
         self.moved: dict[int, int] = {}
         self.descent = int(Descent.RULES)
@@ -172,7 +174,11 @@ class Recorder:
     # ------------------------------------------------------------------- OpenTelemetry's context
 
     def follow(
-        self, bridge: Any, context_var: ContextVar[Any] | None = None, span_key: Any = None
+        self,
+        bridge: Any,
+        context_var: ContextVar[Any] | None = None,
+        span_key: Any = None,
+        mute_key: Any = None,
     ) -> None:
         """Take notice of OpenTelemetry's spans from now on, or of none any more.
 
@@ -181,8 +187,10 @@ class Recorder:
             context_var: holds OpenTelemetry's context; None: it is not imported yet, and
                 `bridge.find` is asked at each birth.
             span_key: under which the current span is found in it.
+            mute_key: under which it says that nobody is to be told of anything.
         """
         self.bridge, self.context_var, self.span_key = bridge, context_var, span_key
+        self.mute_key = mute_key
         if bridge is None:
             self.outers = {}
 
