@@ -225,4 +225,5 @@ def losses() -> Statistics:
         dropped_spans=678,
         export_failures=2,
         internal_errors=1,
+        dropped_logs=3,
     )

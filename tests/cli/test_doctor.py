@@ -105,6 +105,24 @@ def test_reachable(doctor: Callable[..., tuple[int, str]], listener: socket.sock
     assert (0, "reachable") == otlp_state(doctor, **{ENDPOINT: f"http://127.0.0.1:{port}"})
 
 
+def test_each_signal(doctor: Callable[..., tuple[int, str]], listener: socket.socket) -> None:
+    """Metrics and log records have destinations of their own."""
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    code, stdout = doctor(
+        "--json",
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{url}/v1/metrics",
+        OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=f"{url}/v1/logs",
+        OTEL_EXPORTER_OTLP_LOGS_ENABLED="true",
+    )
+    report = json.loads(stdout)
+    found = {each["kind"]: (each["target"], each["state"]) for each in report["destinations"]}
+    assert ("metrics", "logs", "summary") == tuple(found)
+    assert (0, (f"{url}/v1/logs", "reachable")) == (code, found["logs"])
+    assert (f"{url}/v1/metrics", "reachable") == found["metrics"]
+    assert "OTEL_EXPORTER_OTLP_LOGS_ENABLED" == report["settings"]["logs"]["source"]
+    assert f"{url}/v1/logs" == report["settings"]["logs.endpoint"]["value"]
+
+
 def test_refused(doctor: Callable[..., tuple[int, str]], listener: socket.socket) -> None:
     """Where nobody listens, the connection is refused."""
     port = listener.getsockname()[1]

@@ -215,6 +215,7 @@ Not complete
     APERF_RING_MB higher.
   678 spans not delivered. `aperf doctor` says whether the destination can be
     reached.
+  3 log records not delivered.
   2 requests to a destination failed for good.
   1 fault of aperf itself passed over. Please report that.
 """ == "\n".join([*section(text, "Not complete"), ""])

@@ -112,6 +112,8 @@ def _loss_sentences(summary: Summary) -> Iterator[str]:
             f"{counted(lost, 'span')} not delivered."
             " `aperf doctor` says whether the destination can be reached."
         )
+    if lost := statistics.dropped_logs:
+        yield f"{counted(lost, 'log record')} not delivered."
     if failures := statistics.export_failures:
         yield f"{counted(failures, 'request')} to a destination failed for good."
     if errors := statistics.internal_errors:

@@ -76,6 +76,8 @@ def _counters(statistics: Statistics) -> dict[str, Values]:
         "aperf.spans.created": {(): statistics.spans},
         "aperf.spans.exported": {(): statistics.exported_spans},
         "aperf.spans.dropped": {(): statistics.dropped_spans},
+        "aperf.logs.exported": {(): statistics.exported_logs},
+        "aperf.logs.dropped": {(): statistics.dropped_logs},
         "aperf.export.failures": {(): statistics.export_failures},
         "aperf.internal.errors": {(): statistics.internal_errors},
     }

@@ -96,6 +96,20 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("aperf.spans.created", "counter", "{span}", "", "Spans made of the records."),
     Metric("aperf.spans.exported", "counter", "{span}", "", "Spans that a destination confirmed."),
     Metric("aperf.spans.dropped", "counter", "{span}", "", "Spans made, but not delivered."),
+    Metric(
+        "aperf.logs.exported",
+        "counter",
+        "{log_record}",
+        "",
+        "Log records that a receiver confirmed, where they are exported.",
+    ),
+    Metric(
+        "aperf.logs.dropped",
+        "counter",
+        "{log_record}",
+        "",
+        "Log records to be exported, but not delivered.",
+    ),
     Metric("aperf.export.failures", "counter", "{request}", "", "Requests that failed for good."),
     Metric("aperf.internal.errors", "counter", "{error}", "", "Faults of aperf, passed over."),
     # ------------------------------------------------------------------------------------- process
