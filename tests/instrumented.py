@@ -42,7 +42,7 @@ class Instrumentors:
     """The instrumentations that the service uses, by name."""
 
     def __init__(self) -> None:
-        self.by_name: Final[dict[str, Any]] = {
+        self.by_name: dict[str, Any] = {
             "aiohttp client": AioHttpClientInstrumentor(),
             "aiohttp server": AioHttpServerInstrumentor(),
             "asyncio": AsyncioInstrumentor(),
