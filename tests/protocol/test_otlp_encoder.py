@@ -242,6 +242,7 @@ def test_agrees_with_the_view(batch: SpanBatch) -> None:
     assert_agrees(batch, Encoder(()).encode(batch))
 
 
+@settings(deadline=None)  # likewise, in another order of the tests
 @given(attribute_sets)
 def test_resource(resource: Attributes) -> None:
     """Attributes of the process arrive as the resource."""
