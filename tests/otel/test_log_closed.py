@@ -185,6 +185,23 @@ def test_many(lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) 
     assert 101 == len(told) + int(last.split()[0])
 
 
+def test_more_than_a_turn(lines: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is written in turns, which follow each other soon, until all is written."""
+    monkeypatch.setattr("aperf.otel._log_closed._TURN_NS", 0)
+    stream = io.StringIO()
+
+    async def program() -> None:
+        for _ in range(50):
+            with aperf.span("one"):
+                pass
+        async with asyncio.timeout(30):
+            while stream.getvalue().count("close") < 50:
+                await asyncio.sleep(0.01)
+
+    with aperf.logging.install(format="compact", stream=stream):
+        lines(program, export_interval_ns=10**9)
+
+
 def test_aperf_run() -> None:
     """A variable is all it takes."""
     program = """

@@ -289,6 +289,39 @@ def test_aperf_run() -> None:
     assert ("sold", "Task-1") == (body, attributes["asyncio.task.name"])
 
 
+def test_beside_the_applications_own_export() -> None:
+    """An application that exports its log by OpenTelemetry's SDK sends each record once."""
+    program = """
+        import asyncio, logging, os, warnings, aperf
+
+        warnings.simplefilter("ignore")  # the SDK's handler is deprecated
+        from opentelemetry import _logs
+        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+        from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+        from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+        async def main():
+            async with aperf.session(enabled=True):
+                logging.warning("ours")
+                provider = LoggerProvider()
+                endpoint = os.environ["OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"]
+                exporter = OTLPLogExporter(endpoint=endpoint, insecure=True)
+                provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+                _logs.set_logger_provider(provider)
+                logging.getLogger().addHandler(LoggingHandler(logger_provider=provider))
+                logging.warning("theirs")
+
+        asyncio.run(main())
+        provider = _logs.get_logger_provider()
+        provider.force_flush()
+        provider.shutdown()
+    """
+    with grpc_logs_receiver() as receiver:
+        done = run_program(program, env=variables(receiver.port))
+    assert 0 == done.code, done.stderr
+    assert ["ours", "theirs"] == sorted(receiver.bodies)
+
+
 def test_a_black_hole_at_the_end() -> None:
     """A receiver that never answers holds the process for the shutdown timeout, not longer."""
     program = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ __all__ = ("ClosedSpanLines", "line_of")
 NAME: Final = "aperf.spans"
 #: How long lines are written at a stretch, with pauses for the program's loop in between.
 _TURN_NS: Final = 50_000_000
+#: So long after a turn comes the next one, where lines are left.
+_NEXT_NS: Final = 10_000_000
 _SLICE_NS: Final = 100_000
 _PAUSE_S: Final = 100e-6
 _UNITS: Final = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
@@ -53,6 +56,12 @@ class ClosedSpanLines:
         self._filters: FilterPair | None = None
         self._closings: Closings | None = None
         self._dropped = 0
+        self._is_behind = False
+
+    @property
+    def interval_ns(self) -> int:
+        """How soon it wants to go on."""
+        return _NEXT_NS if self._is_behind else sys.maxsize
 
     def start(self, session: SessionInfo) -> None:
         """Do nothing: spans come with `follow_closings`."""
@@ -69,7 +78,7 @@ class ClosedSpanLines:
 
     def look(self) -> None:
         """Write for a while; the rest can wait."""
-        self._write(time.monotonic_ns() + _TURN_NS, hurry=False)
+        self._is_behind = not self._write(time.monotonic_ns() + _TURN_NS, hurry=False)
 
     def export(self, batch: object, deadline_ns: int) -> ExportResult:
         """Take no rows of spans: they do not tell of all time."""

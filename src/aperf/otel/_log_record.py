@@ -17,8 +17,6 @@ from ._log_context import current_otel_span, origin_of
 from ._log_values import error_of, extras_of, plain, stacks_of, text_of, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from aperf._config import LogsSettings
     from aperf.protocol.otlp import EncodedLog
 
@@ -38,8 +36,7 @@ _SEVERITIES: Final = (
 def encoded(record: logging.LogRecord, settings: LogsSettings) -> EncodedLog:
     """Encode a record; to be called where it is made."""
     trace_id, span_id, flags = _span_of(record)
-    found = dict(reversed([*_attributes(record)]))  # of equal keys, the first one counts
-    pairs = [(key, value) for key, value in reversed(found.items()) if value is not None]
+    pairs = [pair for pair in _attributes(record).items() if pair[1] is not None]
     if settings.attribute_length is not None:
         pairs = [(key, _cut(value, settings.attribute_length)) for key, value in pairs]
     return encode_log(
@@ -88,25 +85,26 @@ def _body(record: logging.LogRecord) -> object:
     return text_of(record)
 
 
-def _attributes(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    """Return pairs whose values are None where there is nothing to say.
-
-    What was given as `extra` comes last: it is what goes first where there is too much.
-    """
-    yield "code.file.path", plain(record.pathname)
-    yield "code.line.number", plain(record.lineno)
-    yield "code.function.name", plain(record.funcName)
-    yield "thread.id", plain(record.thread)
-    yield "thread.name", plain(record.threadName)
-    yield "asyncio.task.name", origin_of(record).task or None
+def _attributes(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the attributes; what was given as `extra` comes last, and takes the place of none."""
+    found: dict[str, Any] = {
+        "code.file.path": plain(record.pathname),
+        "code.line.number": plain(record.lineno),
+        "code.function.name": plain(record.funcName),
+        "thread.id": plain(record.thread),
+        "thread.name": plain(record.threadName),
+    }
+    if task := origin_of(record).task:
+        found["asyncio.task.name"] = task
     error = error_of(record)
     if error is not None:
-        yield "exception.type", type(error).__qualname__
-        yield "exception.message", words(error)
+        found["exception.type"] = type(error).__qualname__
+        found["exception.message"] = words(error)
     names = ["exception.stacktrace"] if error is not None or record.exc_text else []
-    yield from zip((*names, "code.stacktrace"), stacks_of(record), strict=False)
+    found.update(zip((*names, "code.stacktrace"), stacks_of(record), strict=False))
     for key, value in extras_of(record).items():
-        yield key, plain(value)
+        found.setdefault(key, plain(value))
+    return found
 
 
 def _cut(value: Any, length: int) -> Any:  # noqa: ANN401 - whatever attributes may be

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ._values import any_value, attributes
+from ._values import any_value, attribute, attributes
 from ._wire import VARINT, fixed32, fixed64, length_delimited, tag, text, varint
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ _NAME: Final = 1
 
 _TIME, _SEVERITY_NUMBER, _SEVERITY_TEXT, _BODY, _ATTRIBUTES, _DROPPED = 1, 2, 3, 5, 6, 7
 _FLAGS, _TRACE_ID, _SPAN_ID, _OBSERVED_TIME = 8, 9, 10, 11
+
+#: Attributes whose values many records have in common.
+_SHARED: Final = frozenset(
+    (
+        "code.file.path",
+        "code.line.number",
+        "code.function.name",
+        "thread.id",
+        "thread.name",
+        "asyncio.task.name",
+    )
+)
 
 
 class EncodedLog(NamedTuple):
@@ -66,11 +79,12 @@ def encode_log(
     parts = [
         fixed64(_TIME, time_ns),
         fixed64(_OBSERVED_TIME, observed_ns),
-        tag(_SEVERITY_NUMBER, VARINT) + varint(severity_number),
-        length_delimited(_SEVERITY_TEXT, text(severity_text)),
+        _severity(severity_number, severity_text),
         length_delimited(_BODY, any_value(body)),
-        attributes(_ATTRIBUTES, pairs),
     ]
+    for key, value in pairs:
+        is_shared = key in _SHARED and isinstance(value, str | int)
+        parts.append((_shared if is_shared else _attribute)(key, value))
     if dropped:
         parts.append(tag(_DROPPED, VARINT) + varint(dropped))
     if trace_id:
@@ -79,6 +93,21 @@ def encode_log(
         parts.append(length_delimited(_SPAN_ID, span_id.to_bytes(8, "big")))
         parts.append(fixed32(_FLAGS, flags))
     return EncodedLog(scope, length_delimited(_LOG_RECORDS, b"".join(parts)))
+
+
+@lru_cache(maxsize=256)
+def _severity(number: int, name: str) -> bytes:
+    encoded = tag(_SEVERITY_NUMBER, VARINT) + varint(number)
+    return encoded + length_delimited(_SEVERITY_TEXT, text(name))
+
+
+def _attribute(key: str, value: object) -> bytes:
+    return attribute(_ATTRIBUTES, key, value)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _shared(key: str, value: str | int) -> bytes:
+    return _attribute(key, value)
 
 
 def logs_request(resource: Attributes, schema_url: str, records: Sequence[EncodedLog]) -> bytes:
