@@ -6,14 +6,14 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from . import exporters
+from . import exporters, otel
 from ._config import resource_attributes
 from ._recorder import IMPLEMENTATION
 from ._sampling import sampler
 from ._version import installed_version
 from .exporters._default import DefaultExporter
 from .model import SessionInfo
-from .otel import ClosedSpanLines, LogsExporter, MetricsExporter
+from .otel import MetricsExporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
     if settings.enabled:
         found.append(MetricsExporter(settings.metrics, settings.metrics_listen))
         if settings.log_closed_spans:
-            found.append(ClosedSpanLines(settings.log_format))
+            found.append(otel.ClosedSpanLines(settings.log_format))
         if settings.logs is not None:
-            found.append(LogsExporter(settings.logs, settings.shutdown_timeout_ns))
+            found.append(otel.LogsExporter(settings.logs, settings.shutdown_timeout_ns))
     return found
