@@ -261,6 +261,22 @@ def test_the_end_of_a_process() -> None:
     assert ["sold"] == receiver.bodies
 
 
+def test_the_end_of_a_process_with_a_session() -> None:
+    """What exit handlers log is delivered, too, while a session is open."""
+    program = """
+        import aperf, atexit, logging
+
+        session = aperf.session(enabled=True)
+        atexit.register(lambda: logging.warning("at exit"))
+        session.__enter__()
+        atexit.register(lambda: logging.warning("first at exit"))
+    """
+    with grpc_logs_receiver() as receiver:
+        done = run_program(program, env=variables(receiver.port))
+    assert 0 == done.code, done.stderr
+    assert ["first at exit"] == receiver.bodies
+
+
 def test_nothing_is_imported() -> None:
     """Who does not ask for the export does not pay for it."""
     program = """

@@ -107,7 +107,7 @@ class LogExport:
         self._queue = LogQueue(settings)
         self._sender = LogSender(self._queue, settings.otlp, resource)
         self.handler = ExportHandler(self._queue, settings)
-        self._holders = 0
+        self._holders = self._sessions = 0
         self._until_ns = 0  # when it has to be over, if it ends by itself
         self._thread = threading.Thread(target=self._run, name="aperf-logs", daemon=True)
         self._thread.start()
@@ -130,6 +130,7 @@ class LogExport:
         """Go on until `release`, and send from now on as another session's, if there is one."""
         self._holders += 1
         if resource is not None:
+            self._sessions += 1
             self._sender.resource = resource
 
     def wait_for(self, number: int, deadline_ns: int) -> bool:
@@ -137,14 +138,15 @@ class LogExport:
         return self._queue.wait_for(number, deadline_ns)
 
     def release(self, deadline_ns: int) -> None:
-        """Wait for what was taken; end if nobody else holds it."""
+        """Wait for what was taken, for a session; end if nobody else holds it."""
+        self._sessions -= 1
         if self._is_last():
             self._stop(deadline_ns)
         else:
             self._queue.wait_for(self._queue.accepted, deadline_ns)
 
     def release_soon(self, timeout_ns: int) -> None:
-        """End by itself if nobody else holds it; the end of the process waits so long at most."""
+        """End by itself, for who has no session; the end of the process waits so long at most."""
         if self._is_last():
             self._until_ns = time.monotonic_ns() + timeout_ns
             _ending.append(self)
@@ -168,9 +170,13 @@ class LogExport:
         if self.counters.dropped > dropped:
             self._sender.give_up()
 
-    def end(self, timeout_ns: int) -> None:
-        """Wait for what was taken, and end, whoever holds it: the process is about to end."""
-        self._stop(self._until_ns or time.monotonic_ns() + timeout_ns)
+    def end(self, deadline_ns: int) -> None:
+        """Wait for what was taken, and end, unless it will end with a session.
+
+        The process is about to end: sessions do so, too, and wait themselves.
+        """
+        if not self._sessions:
+            self._stop(self._until_ns or deadline_ns)
 
     def forget_after_fork(self) -> None:
         """Leave everything to the parent: the thread and the connection exist only there."""
@@ -223,8 +229,9 @@ def _prepare() -> None:
 
 
 def _end_all() -> None:
+    deadline_ns = time.monotonic_ns() + _timeout_ns
     for export in (*_ending, *_exports.values()):
-        export.end(_timeout_ns)
+        export.end(deadline_ns)
 
 
 def _after_fork() -> None:
