@@ -131,6 +131,9 @@ class OtlpExporter:
     Only `flush` and `shutdown` wait for the receiver, and no longer than they are told to. Several
     of them in one session do not delay each other: each has its own queue, threads and connections.
 
+    While the program has no `TracerProvider`, the spans that it makes with OpenTelemetry's API are
+    sent, too.
+
     Args:
         endpoint: URL of the receiver; ``https`` means TLS. By default port 4317 of this machine for
             gRPC, 4318 for HTTP. For gRPC it may be a target such as ``unix:/run/otel.sock``, with
