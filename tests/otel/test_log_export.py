@@ -117,6 +117,20 @@ def test_everything_of_a_record(
     assert metadata.get("path") == (None if protocol == "grpc" else "/v1/logs")
 
 
+@both_protocols
+def test_headers_and_compression(
+    receive: Callable[[], AbstractContextManager[LogsReceiver]], protocol: str
+) -> None:
+    """What the settings say of requests counts for log records as it does for spans."""
+    with receive() as receiver:
+        how = logs_to(receiver.port, protocol, compression="gzip", headers=(("x-key", "secret"),))
+        with exporting(how):
+            log.info("sold")
+    ((arrived,), (metadata,)) = receiver.accepted, receiver.metadata
+    assert ("sold", "secret") == (arrived.body, metadata["x-key"])
+    assert metadata.get("content-encoding") == (None if protocol == "grpc" else "gzip")
+
+
 def test_an_exception() -> None:
     """A logged exception is told by type, message and traceback; a stack stands beside it."""
 
