@@ -22,7 +22,7 @@ from ._errors import InstrumentationError
 from ._filtering import keeper, log_keeper
 from ._ids import Ids
 from ._instrument.all_loops import AllLoops, exempt
-from ._instrument.loop import Loops, on_loop_thread
+from ._instrument.loop import Loops, check_room, on_loop_thread
 from ._instrument.monitoring import EveryAwait
 from ._pipeline import Assembler, Limits, Pipeline, Rules, Sink, Tables
 from ._profiling import Profiling, Records
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from ._config import FilterPair, Settings
+    from ._session import Session
 
 __all__ = (
     "GRACE_S",
@@ -46,6 +47,7 @@ __all__ = (
     "current",
     "end_all",
     "lock",
+    "shared_session",
     "wait",
 )
 
@@ -95,11 +97,17 @@ class Runtime:
             run=_run_unwatched,
         )
         self.attachments: list[Attachment] = []
+        self.shared: Session | None = None
         self._all_loops: AllLoops | None = None
         self._watching_all: list[Attachment] = []
 
     def _half_full(self) -> None:
         self.pipeline.relieve()
+
+    def offer(self, session: Session) -> None:
+        """Let clients share a session that delivers to where the environment says."""
+        if self.shared is None or self.shared.is_closed:
+            self.shared = session
 
     def note_move(self, task: int, root: int) -> None:
         """A task goes on in a trace of its own, or has ended (0)."""
@@ -213,9 +221,18 @@ class Attachment:
         """Whether the session has ended."""
         return self._closed is not None
 
+    def watches(self, loop: Any) -> bool:
+        """Say whether it watches a loop."""
+        return loop in self._watched
+
     def watch(self, loop: Any) -> None:
-        """Watch a loop; if it runs on another thread, from its next turn on."""
-        if loop not in self._watched:  # clients ask for each request
+        """Watch a loop; if it runs on another thread, from its next turn on.
+
+        Raises:
+            InstrumentationError: the loop's methods cannot be shadowed.
+        """
+        if loop not in self._watched:
+            check_room(loop)
             on_loop_thread(loop, lambda: self._install(loop))
 
     def _install(self, loop: Any) -> None:
@@ -301,6 +318,12 @@ def lock() -> threading.RLock:
 def current() -> Runtime | None:
     """Return the runtime of this process, None while no session is open."""
     return _current
+
+
+def shared_session() -> Session | None:
+    """Return the open session that clients share, None if there is none."""
+    session = None if _current is None else _current.shared
+    return None if session is None or session.is_closed else session
 
 
 def attach(

@@ -48,6 +48,7 @@ class Session:
         settings: Settings | None = None,
         ids: Ids | None = None,
         manual_clock: bool = False,
+        on_request: bool = False,
     ) -> None:
         check_arguments(enabled, service_name, exporters, loops, awaits)
         self._enabled = enabled
@@ -58,6 +59,7 @@ class Session:
         }
         self._exporters = exporters
         self._loops = loops
+        self._on_request = on_request  # watches no loop by itself, unless all of them
         self._handle_signals = handle_signals
         self._settings = settings
         self._ids = ids
@@ -172,6 +174,8 @@ class Session:
         except runtime.NoThread as error:
             _stay_off(str(error))
             return
+        if self._exporters is None:
+            self._attachment.runtime.offer(self)
         self._metrics = metrics
         self._follow_filters(filters)
         self._observe(self._attachment)
@@ -199,7 +203,7 @@ class Session:
                 attachment.watch_awaits()
             if self._loops == "all" or (self._loops is None and running is None):
                 attachment.watch_all()
-            if running is not None:
+            if running is not None and not self._on_request:
                 attachment.watch(running)
             if self._handle_signals:
                 from ._runtime import end_all
@@ -263,6 +267,10 @@ class Session:
         """
         if self._attachment is not None:
             self._attachment.watch(loop)
+
+    def watches(self, loop: Any) -> bool:
+        """Say whether it watches a loop, or has nothing to watch with."""
+        return self._attachment is None or self._attachment.watches(loop)
 
     def unwatch(self, loop: Any) -> None:
         """Stop watching a loop."""

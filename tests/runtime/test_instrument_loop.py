@@ -256,3 +256,51 @@ def test_delivered_at_exit(tmp_path: Path) -> None:
     completed = run_program(program, env=variables, cwd=tmp_path)
     assert ("", 0) == (completed.stdout, completed.code)
     assert "sleep" in completed.stderr
+
+
+# -------------------------------------------------------------------- beside the program's session
+
+
+def test_the_programs_session_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that delivers to where the environment says serves clients, too: nothing doubles."""
+    monkeypatch.setenv("APERF_SUMMARY", "none")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with aperf.session() as session:
+            assert session is aperf.instrument_loop()
+            aperf.uninstrument_loop()
+            assert is_watched(loop)  # the program asked for that
+        assert session is not aperf.instrument_loop()
+        assert is_watched(loop)
+
+    asyncio.run(main())
+
+
+def test_a_loop_that_the_client_brings_to_the_programs_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is watched for as long as the client wants it, or the session lasts."""
+    monkeypatch.setenv("APERF_SUMMARY", "none")
+
+    async def client(session: aperf.Session) -> None:
+        assert session is aperf.instrument_loop()
+        assert is_watched(asyncio.get_running_loop())
+        aperf.uninstrument_loop()
+        assert not is_watched(asyncio.get_running_loop())
+
+    async def main() -> None:
+        async with aperf.session() as session:
+            await asyncio.to_thread(asyncio.run, client(session))
+
+    asyncio.run(main())
+
+
+@in_loop
+async def test_destinations_of_its_own(exporter: MemoryExporter) -> None:
+    """A session with other destinations is another matter, on either side."""
+    async with aperf.session(exporters=[MemoryExporter()]) as session:
+        assert session is not aperf.instrument_loop(exporters=[exporter])
+        await work("seen")
+    assert await aperf.instrument_loop().flush()
+    assert "seen" in names(exporter)

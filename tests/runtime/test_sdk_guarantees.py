@@ -26,7 +26,7 @@ PAGE: Final = ROOT / "docs" / "sdk-clients.md"
 
 #: A client.
 PRELUDE: Final = dedent("""
-    import asyncio, builtins, gc, json, logging, os, signal, sys, threading, warnings
+    import asyncio, builtins, gc, io, json, logging, os, signal, sys, threading, warnings
     import aperf
 
     class Client:
@@ -230,9 +230,9 @@ def test_loop_after_loop(receiver: ScriptedReceiver, otlp: dict[str, str]) -> No
     assert [3] == tasks_by_process(receiver)
 
 
-@pytest.mark.parametrize("form", ["given", "running"])
+@pytest.mark.parametrize("form", ["given", "running", "refusing"])
 def test_loop_that_cannot_be_watched(form: str) -> None:
-    """The one thing for which a call fails where it is made: a loop that takes no attributes."""
+    """A loop that takes no attributes is told on stderr once, and the request goes on."""
     program = PRELUDE + dedent("""
         class Closed:
             __slots__ = ()
@@ -240,17 +240,25 @@ def test_loop_that_cannot_be_watched(form: str) -> None:
             def is_running(self):
                 return sys.argv[1] == "running"
 
-        def call():
-            try:
-                aperf.instrument_loop(Closed() if sys.argv[1] == "given" else None)
-            except aperf.InstrumentationError as error:
-                return "aperf.task_factory" in str(error)
+        class Refusing(asyncio.SelectorEventLoop):
+            def __setattr__(self, name, value):
+                if name == "call_soon":
+                    raise AttributeError("no")
+                super().__setattr__(name, value)
 
+        loop = Refusing() if sys.argv[1] == "refusing" else Closed()
         if sys.argv[1] == "running":
-            asyncio._set_running_loop(Closed())
-        print(json.dumps(call()))
+            asyncio._set_running_loop(loop)
+        told = sys.stderr = io.StringIO()
+        for _ in range(3):
+            aperf.instrument_loop(None if sys.argv[1] == "running" else loop)
+        asyncio._set_running_loop(None)
+        sys.stderr = sys.__stderr__
+        asyncio.run(Client().request())
+        print(json.dumps([told.getvalue().count("aperf.task_factory"), vars(loop).get("create_task")
+                          if sys.argv[1] == "refusing" else None]))
     """)
-    assert output_of(program, form, **SUMMARY) is True
+    assert [1, None] == output_of(program, form, **SUMMARY)
 
 
 # ------------------------------------------------------------------------------------- the page

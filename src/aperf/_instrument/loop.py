@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aperf._errors import InstrumentationError
 
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import ContextVar
 
-__all__ = ("Loops",)
+__all__ = ("Loops", "check_room", "on_loop_thread")
+
+
+_WAY_OUT: Final = (
+    ", so it cannot be watched from outside; use loop.set_task_factory(aperf.task_factory())"
+)
 
 
 class _Instrument:
@@ -69,11 +74,7 @@ class Loops:
         Raises:
             InstrumentationError: the loop's methods cannot be shadowed.
         """
-        if not has_room(loop):
-            raise InstrumentationError(
-                f"{type(loop).__qualname__} allows no attributes on its instances, so it cannot"
-                " be watched from outside; use loop.set_task_factory(aperf.task_factory())"
-            )
+        check_room(loop)
         instrument = self._instruments.get(loop)
         if instrument is None:
             instrument = self._instruments[loop] = self._instrument(loop)
@@ -84,10 +85,16 @@ class Loops:
     def _instrument(self, loop: Any) -> _Instrument:
         hook = self._recorder.hook(loop)
         instrument = _Instrument(hook)
-        instrument.put(loop, "create_task", hook.create_task)
-        instrument.put(loop, "call_soon", hook.call_soon)
-        watched = watch_executor(loop, self._recorder, hook, self._span_var)
-        instrument.put(loop, "run_in_executor", watched)
+        try:
+            instrument.put(loop, "create_task", hook.create_task)
+            instrument.put(loop, "call_soon", hook.call_soon)
+            watched = watch_executor(loop, self._recorder, hook, self._span_var)
+            instrument.put(loop, "run_in_executor", watched)
+        except Exception as error:
+            instrument.remove(loop)
+            raise InstrumentationError(
+                f"{type(loop).__qualname__} takes no attributes ({error!r}){_WAY_OUT}"
+            ) from error
         hook.armed = True
         return instrument
 
@@ -115,6 +122,18 @@ class Loops:
     def is_watched(self, loop: Any) -> bool:
         """Say whether a loop is watched."""
         return loop in self._instruments
+
+
+def check_room(loop: Any) -> None:
+    """Refuse a loop that cannot be watched.
+
+    Raises:
+        InstrumentationError: its methods cannot be shadowed.
+    """
+    if not has_room(loop):
+        raise InstrumentationError(
+            f"{type(loop).__qualname__} allows no attributes on its instances{_WAY_OUT}"
+        )
 
 
 def on_loop_thread(loop: Any, function: Callable[[], None]) -> None:
