@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
+import httpx
 import pytest
 from opentelemetry import trace
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from opentelemetry.trace import Link, ProxyTracerProvider, SpanContext, SpanKind
 
@@ -170,6 +172,32 @@ def test_all_that_a_span_has(received: Received) -> None:
     }
     assert 1 == len(resources), "aperf's spans and the program's are of one service"
     assert b"shop" in resources.pop()
+
+
+def test_an_instrumentation(received: Received) -> None:
+    """Requests of httpx, which uses the API alone, lie below the tasks that make them."""
+
+    async def fetch(client: httpx.AsyncClient) -> None:
+        await client.get("http://example.org/")
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        headers.append(request.headers["traceparent"])
+        return httpx.Response(200)
+
+    async def main() -> None:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        HTTPXClientInstrumentor.instrument_client(client)
+        async with session(received.exporter), client:
+            with EARLY.start_as_current_span("outer"):
+                await asyncio.create_task(fetch(client))
+
+    headers: list[str] = []
+    run_plain(main())
+    request = received.the("GET")
+    [header] = headers
+    assert f"00-{request.trace_id.hex()}-{request.span_id.hex()}" == header.rpartition("-")[0]
+    tasks = {span.span_id: span for span in received.spans}
+    assert received.the("outer").span_id == tasks[request.parent_span_id].parent_span_id
 
 
 def test_what_is_there_looks_like_nothing(received: Received) -> None:
