@@ -1,6 +1,7 @@
 """How punctual a handler's loop is while the receiver of a signal is not well: p99 of loop delay.
 
 python benchmarks/faulty_receiver.py [--protocol P …] [--fault F …] [--every MS] [--rounds N]
+    [--markdown] [--json PATH]
 
 For each fault, programs take turns: one that is not watched, one for each signal that sends it to a
 receiver with that fault, and another one that is not watched. Each is a process that does the same
@@ -27,7 +28,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from _report import Figure, print_markdown, print_table, write_json
+from _report import Figure, print_table, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -234,6 +235,16 @@ def compare(protocol: str, fault: str, ticks: int, rounds: int) -> list[Figure]:
     ]
 
 
+def _print_markdown(figures: list[Figure]) -> None:
+    """Print figures as the documentation shows them: a row for each receiver."""
+    columns = (*SIGNALS, "noise")
+    print(f"\n| receiver | {' | '.join(columns)} |\n|---|{'---:|' * len(columns)}")
+    for start in range(0, len(figures), len(columns)):
+        row = figures[start : start + len(columns)]
+        label = row[0].what.partition(", ")[2].removesuffix(", every 1 ms")
+        print(f"| {label} | {' | '.join(figure.measured() for figure in row)} |")
+
+
 def _figure(what: str, signal: str, turns: dict[str, list[P99]]) -> Figure:
     plain = (_least_disturbed(turns["plain"]) + _least_disturbed(turns["plain again"])) / 2
     watched = _least_disturbed(turns[signal])
@@ -271,7 +282,7 @@ def main() -> None:
             print_table(f"{protocol}, {fault}", found)
             figures += found
     if options.markdown:
-        print_markdown(figures)
+        _print_markdown(figures)
     if options.json:
         write_json(options.json, figures)
 

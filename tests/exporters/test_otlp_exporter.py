@@ -298,6 +298,26 @@ def test_one_warning(receiver: ScriptedReceiver, caplog: pytest.LogCaptureFixtur
     assert f"127.0.0.1:{receiver.port} failed (UNAUTHENTICATED: who?); 2 spans" in line
 
 
+def test_the_end_tells_why(caplog: pytest.LogCaptureFixture) -> None:
+    """What is given up at the end has one line: how much, and why the last attempt failed."""
+    with started(refusing_port()) as exporter:
+        exporter.export(a_batch(3), in_s(5))
+        assert not exporter.shutdown(in_s(1))
+        assert ExporterStatistics(dropped_spans=3, export_failures=1) == exporter.statistics()
+    (line,) = caplog.messages
+    assert "Connection refused" in line
+    assert line.endswith("3 spans dropped so far")
+
+
+def test_the_end_tells_of_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    """The same where nobody has answered by then."""
+    with black_hole() as port, started(port) as exporter:
+        exporter.export(a_batch(3), in_s(5))
+        assert not exporter.shutdown(in_s(0.2))
+    (line,) = caplog.messages
+    assert line.endswith("(no answer by the end of the session); 3 spans dropped so far")
+
+
 def test_fault_of_our_own(receiver: ScriptedReceiver) -> None:
     """A batch that cannot be encoded is counted as dropped; the senders go on."""
     broken = a_batch(2)

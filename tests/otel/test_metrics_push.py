@@ -278,6 +278,28 @@ def test_no_receiver_keeps_a_session_from_ending(peer: Any, settings_for: Any) -
         assert run_plain(main()) < 1.5 + 1
 
 
+@pytest.mark.parametrize(
+    ("peer", "reason"), [(refusing, "Connection refused"), (black_hole, "no answer by the end")]
+)
+def test_a_last_push_that_does_not_arrive_is_counted_and_told(
+    peer: Any, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The end of a session counts the push that it gives up, and says where and why."""
+    with peer() as port:
+
+        async def main() -> Session:
+            exporter = MetricsExporter(over_http(port))
+            async with metered_session(exporter, timeout_s=0.5) as session:
+                await a_bit_of_everything()
+            return session
+
+        session = run_plain(main())
+    assert 1 == session.statistics().export_failures
+    (line,) = caplog.messages
+    assert f"127.0.0.1:{port}" in line
+    assert reason in line
+
+
 def test_nothing_is_pushed_beside_a_provider_of_the_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
