@@ -35,6 +35,7 @@ SIGNALS: Final = {
     "OTEL_EXPORTER_OTLP_LOGS_ENABLED": "true",
     "APERF_LOG_FORMAT": "json",
     "APERF_SUMMARY": "none",
+    "APERF_SHUTDOWN_TIMEOUT_S": "30",  # nothing is to be lost on a busy machine
 }
 
 PROTOCOLS: Final = ("grpc", "http/protobuf")
