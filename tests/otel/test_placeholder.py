@@ -440,7 +440,7 @@ def test_more_than_may_wait() -> None:
 
 def test_dropped_spans_are_counted(received: Received, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the session's counters too, and then a flush says no, once."""
-    monkeypatch.setattr(Outlet.__init__, "__defaults__", (3,))
+    monkeypatch.setattr("aperf.exporters._program_spans._MOST_SPANS", 3)
     answers = []
 
     async def main() -> Session:
@@ -461,7 +461,7 @@ def test_nobody_takes_them(peer: str) -> None:
     """Ending a span never waits, and what does not arrive is counted as dropped."""
 
     async def main(port: int) -> tuple[Session, float]:
-        exporter = OtlpExporter(f"http://127.0.0.1:{port}", timeout_s=1)
+        exporter = OtlpExporter(f"http://127.0.0.1:{port}", timeout_s=30)
         longest_s = 0.0
         async with session(exporter, shutdown_timeout_ns=500_000_000) as opened:
             EARLY.start_span("the SDK is imported").end()
@@ -473,7 +473,7 @@ def test_nobody_takes_them(peer: str) -> None:
 
     with black_hole() as hole:
         opened, longest_s = run_plain(main(hole if peer == "black hole" else refusing_port()))
-    assert longest_s < 2
+    assert longest_s < 10
     statistics = opened.statistics()
     assert (2001 + statistics.spans, 0) == (statistics.dropped_spans, statistics.exported_spans)
 

@@ -46,7 +46,7 @@ class Outlet:
         most: how many spans may wait; more are dropped and counted.
     """
 
-    def __init__(self, most: int = _MOST_SPANS) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         # Reentrant: a span may be ended by a finalizer, wherever that interrupts its thread.
         self._lock = threading.RLock()
@@ -89,7 +89,7 @@ def join(session: SessionInfo) -> Outlet:
     global _open
     is_free = not names_tracer_provider()
     placeholder = _load() if is_free and _API in sys.modules else None
-    outlet = Outlet()
+    outlet = Outlet(_MOST_SPANS)
     with _lock:
         _prepare()
         _open = (*_open, outlet)
