@@ -32,6 +32,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _ONCE: Final = (
     "tests/protocol/",
     "tests/exporters/tracy/map/test_any_",
+    "tests/integration/test_service.py",
     "tests/integration/test_tracy_capture.py",
     "tests/test_pytracy.py",
     "tests/otel/test_listener",

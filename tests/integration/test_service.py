@@ -268,10 +268,9 @@ def test_metrics(told: Told) -> None:
     assert {"Offer"} == methods
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_trace_that_others_began(receiver: Receiver, protocol: str, tmp_path: Path) -> None:
+def test_a_trace_that_others_began(receiver: Receiver, tmp_path: Path) -> None:
     """Where the environment names a trace the service goes on with it, and adds no root to it."""
-    told = run(receiver, protocol, tmp_path, TRACEPARENT=f"00-{7:032x}-{9:016x}-01")
+    told = run(receiver, "grpc", tmp_path, TRACEPARENT=f"00-{7:032x}-{9:016x}-01")
     assert STATED == told.stated()
     assert f"{7:032x}" == told.the_span("buy").trace_id
     assert ["buy"] == [span.name for span in told.trace() if span.parent_span_id == f"{9:016x}"]
