@@ -93,7 +93,7 @@ class Session:
     async def __aenter__(self) -> Self:
         """Begin, and let the loop turn once, so that the calling task is watched from here on."""
         self._begin()
-        if self._attachment is not None:
+        if self._attachment is not None and running_loop() is not None:  # trio has none
             from asyncio import sleep
 
             try:
@@ -338,9 +338,13 @@ async def _answer(future: Future[bool], timeout_s: float) -> bool:
     """Wait for the exporter thread without blocking the loop; no answer in time is a no."""
     import asyncio
 
-    from ._runtime import GRACE_S
+    from ._runtime import GRACE_S, wait
 
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
+    if loop is None:  # trio's
+        from anyio.to_thread import run_sync
+
+        return await run_sync(wait, future, timeout_s + GRACE_S, abandon_on_cancel=True)
     answered = asyncio.Event()
 
     def wake(_: object) -> None:
