@@ -8,23 +8,29 @@ open.
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
-import sys
-import threading
 import time
-import weakref
-from concurrent.futures import Future, TimeoutError
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ._attachment import Attachment
 from ._errors import InstrumentationError
 from ._filtering import keeper, log_keeper
 from ._ids import Ids
 from ._instrument.all_loops import AllLoops, exempt
-from ._instrument.loop import Loops, check_room, on_loop_thread
+from ._instrument.loop import Loops
 from ._instrument.monitoring import EveryAwait
 from ._pipeline import Assembler, Limits, Pipeline, Rules, Sink, Tables
+from ._process import (
+    GRACE_S,
+    current,
+    end_all,
+    lock,
+    make_current,
+    prepare,
+    shared_session,
+    wait,
+)
 from ._profiling import Profiling, Records
 from ._recorder import SLOT, Cold, Descent, Recorder
 from ._sampling import Decisions
@@ -53,8 +59,6 @@ __all__ = (
 
 #: By `APERF_TASK_PARENT`.
 _DESCENTS: Final = {"child": Descent.CHILD, "link": Descent.OWN, "root": Descent.OWN}
-#: Beyond a deadline of ours, for a thread that is slow to be scheduled.
-GRACE_S = 0.5
 
 
 class NoThread(InstrumentationError):
@@ -130,6 +134,11 @@ class Runtime:
         deactivate()
         self.pipeline.stop()
 
+    def retire(self) -> None:
+        """Stop recording; the exporter thread ends when the last session has been delivered."""
+        make_current(None)
+        self.stop()
+
     def forget(self) -> None:
         """Let go of everything without a word to anybody: a forked child owns none of it."""
         self.recorder.armed = False
@@ -195,137 +204,6 @@ def _run_unwatched(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         loop.close()
 
 
-class Attachment:
-    """A session's hold on the runtime.
-
-    Args:
-        runtime: the runtime.
-        sink: the session's end of the pipeline.
-        timeout_s: how long its end may take.
-    """
-
-    def __init__(self, runtime: Runtime, sink: Sink, timeout_s: float) -> None:
-        self.runtime = runtime
-        self.sink = sink
-        self.timeout_s = timeout_s
-        self._watched: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._closed: Future[bool] | None = None
-
-    @property
-    def key(self) -> int:
-        """What the session is known by on loops."""
-        return id(self)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the session has ended."""
-        return self._closed is not None
-
-    def watches(self, loop: Any) -> bool:
-        """Say whether it watches a loop."""
-        return loop in self._watched
-
-    def watch(self, loop: Any) -> None:
-        """Watch a loop; if it runs on another thread, from its next turn on.
-
-        Raises:
-            InstrumentationError: the loop's methods cannot be shadowed.
-        """
-        if loop not in self._watched:
-            check_room(loop)
-            on_loop_thread(loop, lambda: self._install(loop))
-
-    def _install(self, loop: Any) -> None:
-        with lock():
-            if not self.is_closed:
-                self.runtime.loops.install(loop, self.key)
-                self._watched.add(loop)
-
-    def unwatch(self, loop: Any) -> None:
-        """Stop watching a loop."""
-        on_loop_thread(loop, lambda: self._uninstall(loop))
-
-    def _uninstall(self, loop: Any) -> None:
-        with lock():
-            self._watched.discard(loop)
-            self.runtime.loops.uninstall(loop, self.key)
-
-    def watch_all(self) -> None:
-        """Watch every loop that is made from now on."""
-        with lock():
-            self.runtime.watch_all(self)
-
-    def watch_awaits(self) -> None:
-        """Watch awaits that do not suspend, too.
-
-        Raises:
-            InstrumentationError: other tools use all of `sys.monitoring`.
-        """
-        with lock():
-            self.runtime.awaits.install(self.key)
-
-    def flush(self, timeout_s: float) -> Future[bool]:
-        """Have all that was recorded delivered."""
-        if self._closed is not None:
-            return self._closed
-        return self.runtime.pipeline.flush(self.sink, timeout_s)
-
-    def close(self) -> Future[bool]:
-        """End the session; the future says whether all was delivered. Idempotent, on any thread."""
-        with lock():
-            if self._closed is None:
-                self._closed = self._close()
-            return self._closed
-
-    def _close(self) -> Future[bool]:
-        runtime = self.runtime
-        runtime.unwatch_all(self)
-        runtime.awaits.uninstall(self.key)
-        runtime.profiling.end(self.key)
-        runtime.loops.uninstall_all(self.key)
-        runtime.attachments.remove(self)
-        runtime.note_destinations()
-        closed = runtime.pipeline.close(self.sink, self.timeout_s)
-        _closing[closed] = time.monotonic() + self.timeout_s
-        closed.add_done_callback(lambda future: _closing.pop(future, None))
-        if not runtime.attachments:
-            _retire(runtime)
-        return closed
-
-    def abandon(self) -> None:
-        """Leave all to the parent process."""
-        self._closed = Future()
-        self._closed.set_result(False)
-        for exporter in self.sink.exporters:
-            forget = getattr(exporter, "forget_after_fork", None)
-            if forget is not None:
-                forget()
-
-
-_lock = threading.RLock()
-_current: Runtime | None = None
-#: Sessions that have ended, but are not delivered yet, and until when they may take.
-_closing: dict[Future[bool], float] = {}
-_prepared = False
-_worker = 0
-
-
-def lock() -> threading.RLock:
-    """Return what is held while sessions begin, end and change what is watched."""
-    return _lock
-
-
-def current() -> Runtime | None:
-    """Return the runtime of this process, None while no session is open."""
-    return _current
-
-
-def shared_session() -> Session | None:
-    """Return the open session that clients share, None if there is none."""
-    session = None if _current is None else _current.shared
-    return None if session is None or session.is_closed else session
-
-
 def attach(
     settings: Settings,
     exporters: Sequence[Exporter],
@@ -343,8 +221,8 @@ def attach(
         InstrumentationError: a manual clock is wanted while a session without one is open.
     """
     with lock():
-        _prepare()
-        runtime = _current or _start(settings, ids, manual_clock=manual_clock)
+        prepare()
+        runtime = current() or _start(settings, ids, manual_clock=manual_clock)
         if manual_clock and not runtime.manual_clock:
             raise InstrumentationError(
                 "a session with the real clock is open, so this one cannot have a manual clock"
@@ -354,7 +232,7 @@ def attach(
             sink.start()
         except BaseException:
             if not runtime.attachments:
-                _retire(runtime)
+                runtime.retire()
             raise
         runtime.pipeline.add(sink)
         if not runtime.attachments:
@@ -368,13 +246,12 @@ def attach(
 
 
 def _start(settings: Settings, ids: Ids | None, *, manual_clock: bool) -> Runtime:
-    global _current
     runtime = Runtime(settings, ids=ids, manual_clock=manual_clock)
     try:
         runtime.pipeline.start()
     except RuntimeError as error:
         raise NoThread(f"the exporter thread cannot start: {error}") from error
-    _current = runtime
+    make_current(runtime)
     return runtime
 
 
@@ -424,75 +301,3 @@ def _sink(
         if follow is not None:
             follow(assembler.note_closings())
     return Sink(assembler, exporters, info, runtime.records)
-
-
-def _retire(runtime: Runtime) -> None:
-    """Stop recording; the exporter thread ends when the last session has been delivered."""
-    global _current
-    _current = None
-    runtime.stop()
-
-
-# ------------------------------------------------------------------------------------ process life
-
-
-def _prepare() -> None:
-    global _prepared, _worker
-    if not _prepared:
-        _prepared = True
-        atexit.register(end_all)
-        # Threads have ended then, and exit handlers, whenever registered, are still to come.
-        register = getattr(threading, "_register_atexit", None)
-        if register is not None:
-            register(lambda: atexit.register(_deliver_first))
-        os.register_at_fork(after_in_child=_after_fork)
-    # A forked worker of multiprocessing ends without atexit, but has an exit function of its own.
-    process = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None and _worker != os.getpid():
-        from multiprocessing.util import Finalize
-
-        _worker = os.getpid()
-        Finalize(None, end_all, exitpriority=0)
-
-
-def _deliver_first() -> None:
-    """Deliver to the application's own OpenTelemetry before its exit handler shuts that down.
-
-    What exit handlers of the program do is still recorded, up to `end_all`.
-    """
-    runtime = _current
-    for attachment in [] if runtime is None else list(runtime.attachments):
-        exporters = attachment.sink.exporters
-        if any(getattr(exporter, "ends_with_application", False) for exporter in exporters):
-            wait(attachment.flush(attachment.timeout_s), attachment.timeout_s + GRACE_S)
-
-
-def end_all() -> None:
-    """End all sessions and wait for their delivery: the process is about to end.
-
-    At that point threads that run go on, but new ones cannot be started.
-    """
-    runtime = _current
-    for attachment in [] if runtime is None else list(runtime.attachments):
-        attachment.close()
-    for future, deadline_s in list(_closing.items()):
-        wait(future, max(0.0, deadline_s - time.monotonic()) + GRACE_S)
-
-
-def wait(future: Future[bool], timeout_s: float) -> bool:
-    """Wait for the answer of the exporter thread; no answer in time is a no."""
-    try:
-        return future.result(timeout_s)
-    except TimeoutError:
-        return False
-
-
-def _after_fork() -> None:
-    """The child starts off: no thread of ours lives here, and the rings are the parent's."""
-    global _current, _lock
-    _lock = threading.RLock()
-    runtime, _current = _current, None
-    _closing.clear()
-    deactivate()
-    if runtime is not None:
-        runtime.forget()
