@@ -93,14 +93,11 @@ class Session:
     async def __aenter__(self) -> Self:
         """Begin, and let the loop turn once, so that the calling task is watched from here on."""
         self._begin()
-        if self._attachment is not None and running_loop() is not None:  # trio has none
-            from asyncio import sleep
-
-            try:
-                await sleep(0)
-            except BaseException:  # cancelled: nobody will call __aexit__
-                self._end()
-                raise
+        try:
+            await self._turn()
+        except BaseException:  # cancelled: nobody will call __aexit__
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -122,9 +119,19 @@ class Session:
         traceback: TracebackType | None = None,
     ) -> None:
         """End, and wait for the delivery, for no longer than the shutdown timeout."""
-        closed = self._end()
+        try:
+            await self._turn()
+        finally:
+            closed = self._end()
         if self._attachment is not None and closed is not None:
             await _answer(closed, self._attachment.timeout_s)
+
+    async def _turn(self) -> None:
+        """Let the calling task end its step: it is recorded only then, with the wait before it."""
+        if self._attachment is not None and running_loop() is not None:  # trio has none
+            from asyncio import sleep
+
+            await sleep(0)
 
     def end_and_wait(self) -> bool:
         """End, and block until all is delivered, for no longer than the shutdown timeout.
@@ -331,6 +338,7 @@ class Session:
         if attachment is None:
             return True
         limit_s = attachment.timeout_s if timeout is None else timeout
+        await self._turn()
         return await _answer(attachment.flush(limit_s), limit_s)
 
 

@@ -396,6 +396,18 @@ def test_without_a_thread(
     assert "can't start new thread" in capsys.readouterr().err
 
 
+@in_loop
+async def test_the_last_await_counts() -> None:
+    """One that has just ended when the session does, or when somebody flushes."""
+    async with aperf.session(enabled=True, exporters=[]) as session:
+        await asyncio.sleep(0.001)
+        await session.flush()
+        assert "await sleep" in {site.name for site in session.summary().await_sites}
+        await asyncio.to_thread(lambda: None)
+    names = {site.name for site in session.summary().await_sites}
+    assert {"await sleep", "await to_thread"} <= names
+
+
 def test_loop_that_cannot_be_watched() -> None:
     """A loop that cannot be watched is an error; the session goes on with the others."""
 
