@@ -224,7 +224,7 @@ def test_parents(told: Told) -> None:
 
     assert [["await sleep"]] * 2 == [waits(task) for task in warehouses]
     assert waits(asks)
-    assert waits(found)
+    assert ["await TaskGroup"] == waits(found)
 
 
 def test_log_records(told: Told) -> None:

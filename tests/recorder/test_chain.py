@@ -225,7 +225,7 @@ def test_a_deep_chain_keeps_its_inner_end(recorder_class: type[Recorder], depth:
 
 
 class Classy(Coroutine[Any, Any, None]):
-    """A coroutine without frames, as Cython makes them."""
+    """A coroutine without frames, of a class of its own."""
 
     def __init__(self, awaitable: Awaitable[None]) -> None:
         self._steps = awaitable.__await__()

@@ -6,14 +6,25 @@
 /* A chain longer than this is not followed further: recursion gone wild, or a cycle. */
 #define MAX_DEPTH 1000
 
-/* Asynchronous generators hide the next hop behind helper objects that have no attribute for it.
- * They are told by name, since Python exports none of their types. */
+/* Coroutines that Cython has compiled, as those of grpc.aio: "_cython_3_2_8.coroutine". */
+static bool
+is_compiled(const char *name)
+{
+    return strncmp(name, "_cython_", 8) == 0 && strstr(name, ".coroutine") != NULL;
+}
+
+/* Asynchronous generators hide the next hop behind helper objects that have no attribute for it,
+ * and compiled coroutines have no frame to be asked. They are told by name, since Python exports
+ * none of their types. */
 static bool
 is_helper(PyObject *object)
 {
     const char *name = Py_TYPE(object)->tp_name;
+    if (name[0] == '_') {
+        return is_compiled(name); /* mostly not: _asyncio.FutureIter */
+    }
     if (name[0] != 'a' && name[0] != 'c') {
-        return false; /* mostly: _asyncio.FutureIter */
+        return false;
     }
     return strcmp(name, "async_generator_asend") == 0 ||
            strcmp(name, "async_generator_athrow") == 0 || strcmp(name, "anext_awaitable") == 0 ||

@@ -21,7 +21,8 @@ typedef struct {
     PyObject *links[]; /* outermost first */
 } HeldChain;
 
-/* Objects without frames of their own (Cython) give an empty chain. */
+/* Objects without frames of their own give none: what Cython has compiled is looked through, others
+ * end the chain. */
 void chain_walk(Chain *chain, PyObject *coroutine);
 
 /* Returns the chain of a coroutine, held; NULL with MemoryError set. */

@@ -2,7 +2,8 @@
 
 The chain does not change while the task is suspended. Asynchronous generators hide the next hop
 behind helper objects (`async_generator_asend`, `coroutine_wrapper` and their like) that have no
-attribute for it; what they refer to, as the garbage collector sees it, tells.
+attribute for it; what they refer to, as the garbage collector sees it, tells. It also tells what
+coroutines await that Cython has compiled, as those of grpc.aio: their frames say nothing.
 """
 
 from __future__ import annotations
@@ -39,22 +40,24 @@ def _hop(awaitable: Any) -> tuple[FrameType | None, Any]:
         return awaitable.gi_frame, awaitable.gi_yieldfrom
     if kind is AsyncGeneratorType:
         return awaitable.ag_frame, awaitable.ag_await
-    if kind.__name__ in _HELPERS and kind.__module__ == "builtins":
+    if _is_helper(awaitable):
         inside = gc.get_referents(awaitable)
         return None, next((x for x in inside if type(x) in _SUSPENDABLE or _is_helper(x)), None)
     return None, None
 
 
 def _is_helper(awaitable: Any) -> bool:
-    return type(awaitable).__name__ in _HELPERS
+    kind = type(awaitable)
+    if kind.__module__ == "builtins":
+        return kind.__name__ in _HELPERS
+    return kind.__name__ == "coroutine" and kind.__module__.startswith("_cython_")
 
 
 def walk(coroutine: Any) -> Frames:
     """Return the frames of the chain, innermost first, `MAX_FRAMES` at most.
 
     Args:
-        coroutine: what a task runs; objects without frames of their own (Cython) give an empty
-            chain.
+        coroutine: what a task runs; objects without frames of their own give none.
     """
     frames: list[tuple[CodeType, int]] = []
     awaitable = coroutine
