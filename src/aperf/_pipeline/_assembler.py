@@ -323,7 +323,15 @@ class Assembler:
         # A span of the creator's own, or of no task at all: one that the creator itself inherited
         # lies above the creator already.
         opened = self.users.find(owner, seq) if seq and (not b or owner == b) else None
-        outer = task.inherited = self._contexts.take(ring, a)
+        outer = self._contexts.take(ring, a)
+        if flags & Birth.ADOPTED:
+            # Where it is suspended. Whether it has opened that span itself, nobody has seen.
+            if outer is not None and not outer.flags & Context.ENDED:
+                task.outer = outer if _is_innermost(outer, creator, opened) else None
+            self.family.place(task, creator, opened, inherited=False)
+            task.wait()
+            return
+        task.inherited = outer
         if flags & Birth.SUPPRESSED:
             self.family.root(task, flags=0)
             return

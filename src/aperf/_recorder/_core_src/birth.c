@@ -346,8 +346,10 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
     PyObject *coroutine = asyncio_coro(&recorder->state->asyncio, task);
     Birth birth = {
         .id = id, .t_ns = now, .coroutine = coroutine, .name = &name, .flags = BIRTH_ADOPTED};
-    if (coroutine == NULL || text_from_name(&name, recorder->state, task) < 0 ||
-        recorder_birth(recorder, ring, &birth) < 0 ||
+    int inside = coroutine == NULL || text_from_name(&name, recorder->state, task) < 0
+                     ? -1
+                     : recorder_look_into(recorder, id, task);
+    if (inside < 0 || recorder_birth(recorder, ring, &birth) < 0 ||
         place_adopted(recorder, &found, task, coroutine) < 0) {
         Py_XDECREF(coroutine);
         return NULL;
@@ -360,6 +362,7 @@ recorder_adopt(Recorder *recorder, Ring *ring, PyObject *task)
         entry->name_hash = text_hash(&name);
         entry->site = found.site;
         entry->whole = found.whole;
+        entry->is_inside = inside > 0;
     }
     return entry;
 }

@@ -243,6 +243,31 @@ recorder_look(Recorder *recorder, Entry *entry, PyObject *task)
 }
 
 int
+recorder_look_into(Recorder *recorder, uint64_t id, PyObject *task)
+{
+    PyObject *method;
+    int result = recorder->context_var == NULL
+                     ? 0
+                     : optional_attr(task, recorder->state->names.get_context, &method);
+    if (result <= 0) {
+        return result;
+    }
+    PyObject *context = PyObject_CallNoArgs(method);
+    Py_DECREF(method);
+    if (context == NULL) {
+        return -1;
+    }
+    PyObject *span = span_of(recorder, context);
+    Py_DECREF(context);
+    if (span == NULL) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    result = compare(recorder, id, span);
+    Py_DECREF(span);
+    return result;
+}
+
+int
 recorder_look_as(Recorder *recorder, uint64_t owner)
 {
     int result = recorder->bridge == NULL ? 0 : is_there(recorder);

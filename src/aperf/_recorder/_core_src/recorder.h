@@ -135,6 +135,10 @@ int recorder_inherit(Recorder *recorder, Birth *birth);
  * outside of its context, else NULL. */
 int recorder_look(Recorder *recorder, Entry *entry, PyObject *task);
 
+/* Records the span in the context of a task that is about to be adopted (Python 3.12+); says
+ * whether there is one. */
+int recorder_look_into(Recorder *recorder, uint64_t id, PyObject *task);
+
 /* Records the current span if a task or thread is new in it. */
 int recorder_look_as(Recorder *recorder, uint64_t owner);
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aperf._recorder._codes import WRAPPER
 from aperf._recorder._layout import BIRTH, HEADER, SLOT, BirthFlag, Kind, StepFlag
 
-from .context import inherit
+from .context import inherit, look
 from .coroutine import begun, code_of, cut, name_of, started
 from .descent import root_of_new
 from .entry import Entry
@@ -155,6 +155,9 @@ def adopt(recorder: Recorder, task: Any) -> Entry:
         entry = Entry(recorder.next_id(), now)
         coroutine = task.get_coro()
         entry.name = name_of(task)
+        get_context = getattr(task, "get_context", None)  # 3.12+
+        if recorder.context_var is not None and get_context is not None:
+            look(recorder, entry.id, get_context())
         entry.root = record_birth(recorder, entry.id, now, coroutine, 0, entry.name, None, _ADOPTED)
         # One that runs right now has no wait that could end: its next step counts as its first.
         entry.running = bool(getattr(coroutine, "cr_running", False))
