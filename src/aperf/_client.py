@@ -82,7 +82,8 @@ def _watch(session: Session, loop: Any) -> None:
 def begin(options: dict[str, Any]) -> Session:
     """Return the session that clients share, if anybody wants it."""
     global _is_off, _process
-    session = Session(on_request=True, **{"loops": "current", **options})
+    is_lasting = options.get("exporters") is None
+    session = Session(on_request=True, is_lasting=is_lasting, **{"loops": "current", **options})
     if not session.is_wanted():
         _is_off = options.get("enabled") is None
         return _OFF
@@ -91,7 +92,7 @@ def begin(options: dict[str, Any]) -> Session:
         return _OFF
     with runtime.lock():
         if _process is None or _process.is_closed:
-            shared = None if "exporters" in options else runtime.shared_session()
+            shared = runtime.shared_session() if is_lasting else None
             if shared is None:
                 try:
                     session.__enter__()

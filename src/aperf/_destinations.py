@@ -12,6 +12,7 @@ from ._recorder import IMPLEMENTATION
 from ._sampling import sampler
 from ._version import installed_version
 from .exporters._default import DefaultExporter
+from .exporters._opentelemetry_provider import application_provider
 from .model import SessionInfo
 from .otel import MetricsExporter
 
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from ._config import Settings
     from .model import Exporter
 
-__all__ = ("default_exporters", "metrics_among", "sampler_for", "session_info")
+__all__ = (
+    "default_exporters",
+    "further_exporters",
+    "metrics_among",
+    "sampler_for",
+    "session_info",
+)
 
 
 def sampler_for(
@@ -92,4 +99,29 @@ def default_exporters(settings: Settings, *, summary: bool = False) -> list[Expo
             found.append(otel.ClosedSpanLines(settings.log_format))
         if settings.logs is not None:
             found.append(otel.LogsExporter(settings.logs, settings.shutdown_timeout_ns))
+    return found
+
+
+def further_exporters(settings: Settings, served: Settings) -> list[Exporter]:
+    """Return the destinations that settings ask for beside those that another session serves.
+
+    Args:
+        settings: what to follow.
+        served: those of a session that is open for as long as the process lives.
+    """
+    found: list[Exporter] = []
+    if settings.enabled and settings.otlp is None:
+        if settings.summary != "none" and application_provider() is None:
+            found.append(exporters.SummaryExporter(settings.summary, settings.summary_file))
+    elif settings.otlp is not None and settings.otlp != served.otlp:
+        found.append(exporters.OtlpExporter.from_settings(settings.otlp, settings.limits))
+    if settings.tracy_enabled and not served.tracy_enabled:
+        found.append(exporters.TracyExporter.from_settings(settings))
+    metrics = settings.metrics if settings.metrics != served.metrics else None
+    listen = settings.metrics_listen if settings.metrics_listen != served.metrics_listen else None
+    found.append(MetricsExporter(metrics, listen, application=False))
+    if settings.log_closed_spans and not served.log_closed_spans:
+        found.append(otel.ClosedSpanLines(settings.log_format))
+    if settings.logs is not None and settings.logs != served.logs:
+        found.append(otel.LogsExporter(settings.logs, settings.shutdown_timeout_ns))
     return found

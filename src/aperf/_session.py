@@ -49,6 +49,7 @@ class Session:
         ids: Ids | None = None,
         manual_clock: bool = False,
         on_request: bool = False,
+        is_lasting: bool = False,
     ) -> None:
         check_arguments(enabled, service_name, exporters, loops, awaits)
         self._enabled = enabled
@@ -60,6 +61,10 @@ class Session:
         self._exporters = exporters
         self._loops = loops
         self._on_request = on_request  # watches no loop by itself, unless all of them
+        #: It delivers to where the environment says until the process ends: others need not.
+        self.is_lasting = is_lasting
+        self.in_effect: Settings | None = None  #: its settings, once it has begun
+        self._lasting: Session | None = None  # another one, which delivers on behalf of this one
         self._handle_signals = handle_signals
         self._settings = settings
         self._ids = ids
@@ -125,6 +130,8 @@ class Session:
             closed = self._end()
         if self._attachment is not None and closed is not None:
             await _answer(closed, self._attachment.timeout_s)
+            if self._lasting is not None:
+                await self._lasting.flush(self._attachment.timeout_s)
 
     async def _turn(self) -> None:
         """Let the calling task end its step: it is recorded only then, with the wait before it."""
@@ -144,7 +151,10 @@ class Session:
             return True
         from ._runtime import GRACE_S, wait
 
-        return wait(closed, self._attachment.timeout_s + GRACE_S)
+        limit_s = self._attachment.timeout_s
+        result = wait(closed, limit_s + GRACE_S)
+        lasting = None if self._lasting is None else self._lasting._attachment
+        return result and (lasting is None or wait(lasting.flush(limit_s), limit_s + GRACE_S))
 
     def _end(self) -> Future[bool] | None:
         if self._attachment is None:
@@ -163,11 +173,11 @@ class Session:
         if runtime is None:
             return
         from ._config import FilterPair
-        from ._destinations import default_exporters, metrics_among, sampler_for, session_info
+        from ._destinations import metrics_among, sampler_for, session_info
 
         filters = self._filters = FilterPair(settings)
         try:
-            exporters = default_exporters(settings) if self._exporters is None else self._exporters
+            exporters = self._destinations(runtime, settings)
             metrics = metrics_among(exporters)
             self._attachment = runtime.attach(
                 settings,
@@ -181,12 +191,25 @@ class Session:
         except runtime.NoThread as error:
             _stay_off(str(error))
             return
-        if self._exporters is None:
+        self.in_effect = settings
+        if self._exporters is None or self.is_lasting:
             self._attachment.runtime.offer(self)
         self._metrics = metrics
         self._follow_filters(filters)
         self._observe(self._attachment)
         self._watch(self._attachment, settings)
+
+    def _destinations(self, runtime: Any, settings: Settings) -> Sequence[Exporter]:
+        from ._destinations import default_exporters, further_exporters
+
+        if self._exporters is not None:
+            return self._exporters
+        shared: Session | None = runtime.shared_session()
+        served = None if shared is None or not shared.is_lasting else shared.in_effect
+        if served is None or not served.enabled:
+            return default_exporters(settings)
+        self._lasting = shared  # it sees all that this one does, so nothing is to arrive twice
+        return further_exporters(settings, served)
 
     def _observe(self, attachment: Attachment) -> None:
         from .otel import SessionSource
@@ -339,7 +362,8 @@ class Session:
             return True
         limit_s = attachment.timeout_s if timeout is None else timeout
         await self._turn()
-        return await _answer(attachment.flush(limit_s), limit_s)
+        result = await _answer(attachment.flush(limit_s), limit_s)
+        return result and (self._lasting is None or await self._lasting.flush(limit_s))
 
 
 async def _answer(future: Future[bool], timeout_s: float) -> bool:

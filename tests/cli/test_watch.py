@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-import aperf
 from aperf._cli._watch import Watch
 from aperf._config import OtlpSettings, Settings
 from aperf.exporters import TracyExporter
@@ -40,7 +39,7 @@ class FakeSession:
 def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSession]:
     """A session that is not one, and a process that handles SIGTERM in no way."""
     fake = FakeSession()
-    monkeypatch.setattr(aperf, "session", fake)
+    monkeypatch.setattr("aperf._cli._watch.Session", fake)
     previous = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield fake
     signal.signal(signal.SIGTERM, previous)
@@ -51,7 +50,8 @@ def test_arguments(session: FakeSession) -> None:
     settings = Settings(enabled=True, service_name="shop", otlp=OtlpSettings())
     with Watch(settings):
         exporters = session.arguments.pop("exporters")
-        assert {"loops": "all", "settings": settings} == session.arguments
+        expected = {"loops": "all", "settings": settings, "is_lasting": True}
+        assert expected == session.arguments
     expected = ["DefaultExporter", "SummaryExporter", "MetricsExporter"]
     assert expected == [type(each).__name__ for each in exporters]
     assert 1 == session.ended

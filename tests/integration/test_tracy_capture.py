@@ -69,7 +69,9 @@ def end(script: Script, tool: Capture, tap: Tap, zones: dict[str, int]) -> Trace
     result, trace = tool.result(), tap.trace
     assert (0, "") == (result.exit_code, result.failure), result.output
     assert sum(1 for _ in trace.zones()) == result.zones
-    assert zones == tap.count(*zones)
+    # The script's flush, by which it knows that all is sent, lets the loop turn once.
+    turns = {name: 1 for name in zones if name == "await sleep(0)"}
+    assert zones == dict(Counter(tap.count(*zones)) - Counter(turns))
     assert () == trace.failures
     assert () == trace.undiagnosed
     return trace

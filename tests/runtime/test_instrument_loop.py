@@ -14,6 +14,7 @@ from aperf._instrument.loop import Loops
 from aperf.exporters import MemoryExporter
 from tests.loops import in_loop
 from tests.programs import run_program
+from tests.scripted_receiver import scripted_receiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,3 +305,25 @@ async def test_destinations_of_its_own(exporter: MemoryExporter) -> None:
         await work("seen")
     assert await aperf.instrument_loop().flush()
     assert "seen" in names(exporter)
+
+
+def test_a_session_of_the_program_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the session of the process delivers is not sent again, and a flush waits for it."""
+
+    async def main() -> tuple[bool, set[str]]:
+        aperf.instrument_loop()
+        async with aperf.session() as session:
+            await work("seen")
+            flushed = await session.flush()
+            during = {span.name for span in receiver.accepted}
+            await work("later")
+        return flushed, during
+
+    with scripted_receiver() as receiver:
+        endpoint = f"http://127.0.0.1:{receiver.port}"
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
+        flushed, during = asyncio.run(main())
+        delivered = [span.name for span in receiver.accepted if span.name == "sleep"]
+    assert flushed
+    assert "sleep" in during
+    assert ["sleep"] * 2 == delivered

@@ -8,8 +8,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-import aperf
 from aperf._destinations import default_exporters
+from aperf._session import Session
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -32,7 +32,9 @@ class Watch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._exporters = exporters = default_exporters(settings, summary=True)
-        self._session = aperf.session(exporters=exporters, loops="all", settings=settings)
+        self._session = Session(
+            exporters=exporters, loops="all", settings=settings, is_lasting=True
+        )
         self._patience_s = settings.shutdown_timeout_ns / 1e9 + _GRACE_S
         self._process = os.getpid()
         self._ending = False
