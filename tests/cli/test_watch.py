@@ -50,8 +50,8 @@ def test_arguments(session: FakeSession) -> None:
     settings = Settings(enabled=True, service_name="shop", otlp=OtlpSettings())
     with Watch(settings):
         exporters = session.arguments.pop("exporters")
-        expected = {"loops": "all", "settings": settings, "is_lasting": True}
-        assert expected == session.arguments
+        arguments = {"loops": "all", "settings": settings, "is_lasting": True}
+        assert arguments == session.arguments
     expected = ["DefaultExporter", "SummaryExporter", "MetricsExporter"]
     assert expected == [type(each).__name__ for each in exporters]
     assert 1 == session.ended

@@ -38,6 +38,8 @@ _PATH: Final = "/v1/logs"
 #: Of the semantic conventions whose `code.*` and `exception.*` the records use.
 _SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.36.0"
 
+#: For handlers of the program's that take long to write a line.
+_PATIENCE_S: Final = 0.2
 #: Back-off: doubled each time, and varied by a third so that many processes do not come at once.
 _FIRST_DELAY_S: Final = 0.25
 _MAX_DELAY_S: Final = 8.0
@@ -70,6 +72,7 @@ class LogSender:
         self._endpoint = public_endpoint(settings.endpoint)
         self._client = _client(settings)
         self._closed = threading.Event()
+        self._telling = threading.Lock()
         self._is_failing = False
 
     def run(self) -> None:
@@ -100,16 +103,16 @@ class LogSender:
         count = len(records)
         if outcome.verdict is Verdict.TAKEN:
             rejected = min(max(outcome.rejected_spans, 0), count)  # of logs they are records
-            self._queue.count(exported=count - rejected, dropped=rejected)
             self._is_failing = self._is_failing and rejected > 0
-            if rejected:
+            if rejected:  # told before it is counted: who waits for the counters may end us then
                 self._failed(f"{rejected} records rejected: {outcome.reason}")
+            self._queue.count(exported=count - rejected, dropped=rejected)
         elif outcome.verdict is Verdict.SPLIT and may_split and count > 1:
             self._deliver(records[: count // 2], may_split=False)
             self._deliver(records[count // 2 :], may_split=False)
         else:
-            self._queue.count(dropped=count, failures=1)
             self._failed(outcome.reason)
+            self._queue.count(dropped=count, failures=1)
 
     def _send(self, request: bytes) -> Outcome:
         """Send until the request is taken, refused for good, or out of time."""
@@ -130,10 +133,19 @@ class LogSender:
             delay_s = min(2 * delay_s, _MAX_DELAY_S)
 
     def _failed(self, reason: str) -> None:
-        """Tell the first failure of a row; the counters tell the rest."""
-        if not self._is_failing:
-            self._is_failing = True
-            _log.warning("aperf: log records cannot be sent to %s (%s)", self._endpoint, reason)
+        """Tell the first failure of a row; the counters tell the rest.
+
+        Who finds it told already, at the end, goes on only when the line is out: the other thread
+        may not live to write it.
+        """
+        has_lock = self._telling.acquire(timeout=_PATIENCE_S)
+        try:
+            if not self._is_failing:
+                self._is_failing = True
+                _log.warning("aperf: log records cannot be sent to %s (%s)", self._endpoint, reason)
+        finally:
+            if has_lock:
+                self._telling.release()
 
 
 def _client(settings: OtlpSettings) -> Client:
