@@ -255,6 +255,31 @@ def test_a_job_submitted_by_a_callback_is_a_root(loop_factory: LoopFactory) -> N
     assert job.parent_span_id is None
 
 
+def test_a_job_is_below_the_span_in_which_it_was_submitted(loop_factory: LoopFactory) -> None:
+    """Also if it is over before its task is suspended, or after its task went on."""
+    go_on = threading.Event()
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with aperf.span("before"):
+                await asyncio.sleep(0)
+            with aperf.span("quick"):
+                quick = in_executor(plain, executor=pool)
+                pool.submit(plain).result(10)  # so the one before it is over
+                await quick
+            with aperf.span("slow"):
+                slow = in_executor(go_on.wait, 10, executor=pool)
+            with aperf.span("after"):
+                await asyncio.sleep(0)
+                go_on.set()
+                assert await slow
+
+    result = captured(main, loop_factory)
+    quick, slow = jobs(result)
+    assert result.span("quick").span_id == quick.parent_span_id
+    assert result.span("slow").span_id == slow.parent_span_id
+
+
 @pytest.mark.parametrize("way", ["run_in_executor", "to_thread"])
 def test_spans_opened_in_a_job_are_below_the_one_around_it(
     loop_factory: LoopFactory, way: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import Status, StatusCode
 
 import aperf
+from aperf.model import Category
 from aperf.otel._task_span import TaskSpan
 from tests.otel_tree import Programs
 
@@ -249,6 +251,32 @@ def test_threads_that_inherit_the_context_are_inside_the_task(programs: Programs
     told = programs.run(program)
     assert threading.current_thread().name not in names
     assert told.place(told.task("child")) == told.parent(told.other("in thread"))
+
+
+def test_a_worker_s_jobs_are_in_the_trace_of_their_message(programs: Programs) -> None:
+    """Whether they end before the worker is suspended, or while it handles the next message."""
+    go_on = threading.Event()
+
+    def slow() -> None:
+        assert go_on.wait(10)
+
+    async def program() -> None:
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as pool:
+            with programs.tracer.start_as_current_span("message 1"):
+                await asyncio.sleep(0)
+            with programs.tracer.start_as_current_span("message 2"):
+                quick = loop.run_in_executor(pool, int)
+                pool.submit(int).result(10)  # so the one before it is over
+                running = loop.run_in_executor(pool, slow)
+            with programs.tracer.start_as_current_span("message 3"):
+                await asyncio.sleep(0)
+                go_on.set()
+                await asyncio.gather(quick, running)
+
+    told = programs.run(program)
+    jobs = [span for span in told.ours if span.category is Category.EXECUTOR]
+    assert [told.place("message 2")] * 2 == [told.parent(job) for job in jobs]
 
 
 def test_task_groups_of_anyio(programs: Programs) -> None:

@@ -73,6 +73,8 @@ class Job:
         self._span = span_var.get(None)
         self._task = recorder.current()
         self._number = recorder.next_id()
+        if self._task:
+            _submit(recorder, self._task, self._number)
         self._submitted_ns = recorder.now_ns()
 
     @property
@@ -112,6 +114,18 @@ class Job:
         recorder.put(
             Kind.JOB, flags | uncoded, ref, self._task, self._number, payload, t_ns=started_ns
         )
+
+
+def _submit(recorder: Any, task: int, number: int) -> None:
+    """Record which task submits a job, and the span of OpenTelemetry that it does so in.
+
+    The job may end before the task is suspended, or long after it has gone on with something else.
+    """
+    try:
+        recorder.look(task)
+        recorder.put(Kind.SUBMIT, 0, 0, task, number)
+    except Exception:
+        recorder.fault()
 
 
 def _reference(recorder: Any, function: Any) -> tuple[int, int]:

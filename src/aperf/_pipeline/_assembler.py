@@ -96,6 +96,7 @@ class Assembler:
             Kind.CLOSE: self.users.close,
             Kind.EVENT: self.users.event,
             Kind.ATTRIBUTE: self.users.attribute,
+            Kind.SUBMIT: self._jobs.submitted,
             Kind.JOB: self._jobs.done,
             Kind.CONTEXT: self._contexts.context,
             Kind.LOST: self._lost,

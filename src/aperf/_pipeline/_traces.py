@@ -262,16 +262,17 @@ class TaskState(Notes):
         """Say whether a user span was opened in a span of OpenTelemetry, and lies within."""
         return any(span.around == outer.span for span in self.open)
 
-    def wait(self) -> None:
-        """Note the span that is innermost now that it is suspended."""
+    def innermost(self) -> tuple[Trace, int]:
+        """Return the span that is innermost in it now: trace and id."""
         outer = self.outer
         if outer is not None and not self.hides(outer):
-            self.await_parent, self.await_trace = outer.span, outer.trace
-        elif self.open:
-            last = self.open[-1]
-            self.await_parent, self.await_trace = last.inside, last.trace
-        else:
-            self.await_parent, self.await_trace = self.inside, self.trace
+            return outer.trace, outer.span
+        last = self.open[-1] if self.open else self
+        return last.trace, last.inside
+
+    def wait(self) -> None:
+        """Note the span that is innermost now that it is suspended."""
+        self.await_trace, self.await_parent = self.innermost()
 
     def account(self, t_ns: int, *, running: bool, first: bool) -> None:
         """Account for the time since its last record; there will be no other."""

@@ -24,6 +24,8 @@ By kind:
 * ATTRIBUTE: a = owner, b = seq, ref = name of the key, flags = a `Value` type; slot 2 …: the value.
 * JOB, a job of an executor: t = start, a = task that submitted it, b = number of the job, ref =
   site of the function (UNCODED: a name); slot 2: queue_ns, run_ns.
+* SUBMIT, a task submits one: a = task, b = number of the job. What is innermost in the task then is
+  the job's parent, whatever the task does until the job ends.
 * CALL, an awaited coroutine that is over (awaits="all"): t = start, a = task, b = seq, ref = site
   of its code, flags = a set of `CallFlag`; slot 2: duration_ns, parent_seq (0: the task), parent's
   start.
@@ -33,7 +35,8 @@ By kind:
 * CONTEXT, another OpenTelemetry span is current than the last time: a = task, flags = a set of
   `ContextFlag`, b = span id; slot 2: trace id (upper and lower half), begin (0: unknown). Before a
   BIRTH it is what the task inherits; before an OPEN outside of tasks, what is around that; else
-  what is current where the task opens a user span or is suspended (its STEP follows).
+  what is current where the task opens a user span, submits a job or is suspended (its STEP
+  follows).
 * LOST: a = number of events that found the ring full since the last one that did not.
 
 While somebody wants to see coroutines nested in each other (`Recorder.nesting`):
@@ -147,6 +150,7 @@ class Kind(enum.IntEnum):
     GPU = 23
     SAMPLE = 24
     CONTEXT = 25
+    SUBMIT = 26
 
 
 #: Kinds that may use the last eighth of the ring: without them the others could not be understood.

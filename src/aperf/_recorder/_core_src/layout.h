@@ -35,6 +35,7 @@ enum Kind {
     KIND_GPU = 23,
     KIND_SAMPLE = 24,
     KIND_CONTEXT = 25,
+    KIND_SUBMIT = 26,
 };
 
 /* Kinds that may use the last eighth of the ring: without them the others could not be understood.
