@@ -36,11 +36,19 @@ _ONCE: Final = (
     "tests/integration/test_tracy_capture.py",
     "tests/test_pytracy.py",
     "tests/otel/test_listener",
+    # These wait for the clock: receivers that are slow, dead or stalled.
+    "tests/exporters/test_otlp_http.py",
+    "tests/exporters/test_otlp_several.py",
+    "tests/otel/test_log_export_failures.py",
+    "tests/otel/test_metrics_push.py",
+    "tests/runtime/test_faults.py",
+    "tests/runtime/test_faulty_receivers.py",
+    "tests/runtime/test_sdk_guarantees.py",
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what one Python is enough for: nox runs it on the newest."""
+    """Mark what one Python is enough for, being pure code or long: nox runs it on the newest."""
     for item in items:
         if any(part in item.path.as_posix() for part in _ONCE):
             item.add_marker("once")

@@ -323,6 +323,8 @@ def test_a_session_of_the_program_that_comes_later(monkeypatch: pytest.MonkeyPat
         endpoint = f"http://127.0.0.1:{receiver.port}"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint)
         flushed, during = asyncio.run(main())
+        assert _client._process is not None
+        _client._process.end_and_wait()  # while somebody listens
         delivered = [span.name for span in receiver.accepted if span.name == "sleep"]
     assert flushed
     assert "sleep" in during

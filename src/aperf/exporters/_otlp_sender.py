@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aperf.protocol.otlp import MAX_BYTES, EncodedSpans, Encoder, pack
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from ._otlp_queue import Portion, SpanQueue
     from ._otlp_token import Authorization
 
-__all__ = ("Sender",)
+__all__ = ("Sender", "suppress_instrumentation")
 
 _LOG: Final = logging.getLogger("aperf")
 
@@ -84,8 +85,9 @@ class Sender:
 
     def run(self) -> None:
         """Send until the queue closes."""
-        _suppress_instrumentation()
+        is_quiet = False
         while (portion := self._queue.take()) is not None:
+            is_quiet = is_quiet or suppress_instrumentation()
             try:
                 self._process(portion)
             except Exception:
@@ -200,9 +202,17 @@ def _vary(delay_ns: int) -> int:
     return int(delay_ns * random.uniform(1 - _JITTER, 1 + _JITTER))
 
 
-def _suppress_instrumentation() -> None:
-    """Ask OpenTelemetry's instrumentations not to trace what this thread sends."""
-    from opentelemetry import context
+def suppress_instrumentation() -> bool:
+    """Ask OpenTelemetry's instrumentations not to trace what this thread sends.
 
-    key = context._SUPPRESS_INSTRUMENTATION_KEY
-    context.attach(context.set_value(key, True))
+    Returns:
+        Whether that is done: not before the program has imported OpenTelemetry. It is not imported
+        here, since a child that is forked off meanwhile could never import it.
+    """
+    context: Any = sys.modules.get("opentelemetry.context")
+    attach = getattr(context, "attach", None)
+    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
+    if attach is None or key is None:
+        return False  # another thread may be importing it right now
+    attach(context.set_value(key, True))
+    return True

@@ -14,11 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-# Not only on the thread: a child that is forked off meanwhile could never import it.
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
-
 from aperf._version import installed_version
 from aperf.exporters._otlp_client import Outcome, Verdict, connect, public_endpoint
+from aperf.exporters._otlp_sender import suppress_instrumentation
 from aperf.protocol.otlp import logs_request
 
 if TYPE_CHECKING:
@@ -77,8 +75,9 @@ class LogSender:
 
     def run(self) -> None:
         """Send until the queue ends."""
-        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # nobody is to trace our requests
+        is_quiet = False
         while records := self._queue.take():
+            is_quiet = is_quiet or suppress_instrumentation()
             self._deliver(records)
         self._client.close()
 
