@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -134,3 +135,13 @@ def test_bad_variable(config: Callable[..., tuple[int, str, str]]) -> None:
     """A bad variable is one line and exit code 2."""
     line = "aperf: TRACY_PORT: 'x' is not accepted; use a whole number from 1 to 65535\n"
     assert (2, "", line) == config(TRACY_PORT="x")
+
+
+def test_a_reader_that_leaves() -> None:
+    """Whoever has read enough (``aperf config | head``) is shown no traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "aperf", "config"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (1, b"") == (done.returncode, done.stderr)
