@@ -442,6 +442,8 @@ def test_from_settings(receiver: ScriptedReceiver) -> None:
         ({"queue_spans": 0}, "queue_spans is 0; 1 or more"),
         ({"batch_spans": 0}, "batch_spans is 0; 1 to 4096"),
         ({"batch_spans": 4097}, "batch_spans is 4097; 1 to 4096"),
+        ({"headers": "tenant=a"}, "headers is not accepted; use a mapping"),
+        ({"headers": {"tenant": 3}}, "headers is not accepted; use a mapping"),
     ],
 )
 def test_bad_arguments(options: dict[str, Any], message: str) -> None:

@@ -307,6 +307,10 @@ def test_bad_arguments(interceptors: Any) -> None:
         interceptors(semconv="new")
     with pytest.raises(ConfigurationError, match="'X-Id': accepted are lower-case"):
         interceptors(trace_id_key="X-Id")
+    with pytest.raises(ConfigurationError, match="include is 3: accepted is a function"):
+        interceptors(include=3)
+    with pytest.raises(ConfigurationError, match="address is 3: accepted is 'host:port'"):
+        interceptors(address=3)
 
 
 def test_new_names() -> None:

@@ -379,6 +379,13 @@ def test_what_is_no_address(text: str) -> None:
     assert ":PORT" in str(error.value)
 
 
+def test_a_number_is_no_address() -> None:
+    """A port alone may be meant, but is not said as one."""
+    port: Any = 9091
+    with pytest.raises(ConfigurationError, match="is 9091; HOST:PORT"):
+        parse_address(port)
+
+
 def test_a_scrape_before_the_session_fails() -> None:
     """Without a session there is nothing to show, and that is an error."""
     with pytest.raises(AperfError, match="no session is open"):

@@ -185,7 +185,7 @@ def test_filter_by_span(console: Console) -> None:
     assert ["inside"] == console.messages()
 
 
-@pytest.mark.parametrize("bad", [{"format": "xml"}, {"filter": "=="}])
+@pytest.mark.parametrize("bad", [{"format": "xml"}, {"filter": "=="}, {"stream": 3}, {"logger": 3}])
 def test_bad_arguments(bad: dict[str, Any]) -> None:
     """They raise, and nothing is installed."""
     with pytest.raises(ConfigurationError):

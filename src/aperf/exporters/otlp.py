@@ -50,6 +50,17 @@ _LEAST_WAIT_NS: Final = 50_000_000
 _INHERITED: Final[list[_Delivery]] = []
 
 
+def _pairs(headers: Mapping[str, str] | Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    try:
+        pairs = tuple(dict(headers).items())
+        if all(isinstance(text, str) for pair in pairs for text in pair):
+            return pairs
+    except (TypeError, ValueError):
+        pass
+    # They may hold credentials, so they are not shown.
+    raise ConfigurationError("headers is not accepted; use a mapping of names to texts, or pairs")
+
+
 def _is_provider(value: object) -> bool:
     return callable(value) and not inspect.iscoroutinefunction(value)
 
@@ -198,7 +209,7 @@ class OtlpExporter:
         self._settings = OtlpSettings(
             protocol=protocol,
             endpoint=endpoint,
-            headers=tuple(dict(headers).items()),
+            headers=_pairs(headers),
             insecure=bool(insecure),
             certificate=certificate,
             client_key=client_key,

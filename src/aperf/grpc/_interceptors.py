@@ -54,7 +54,7 @@ def server_interceptors(
     Raises:
         ConfigurationError: an argument is none of the accepted values.
     """
-    _check(semconv, trace_id_key)
+    _check(semconv, trace_id_key, include, address)
     side = make_side(
         "server",
         tracer_provider=tracer_provider,
@@ -92,7 +92,7 @@ def client_interceptors(
     Raises:
         ConfigurationError: an argument is none of the accepted values.
     """
-    _check(semconv, trace_id_key)
+    _check(semconv, trace_id_key, include, address)
     side = make_side(
         "client",
         tracer_provider=tracer_provider,
@@ -110,11 +110,21 @@ def client_interceptors(
     ]
 
 
-def _check(semconv: str, trace_id_key: str | None) -> None:
+def _check(
+    semconv: str,
+    trace_id_key: str | None,
+    include: Callable[[str], bool] | None,
+    address: str | None,
+) -> None:
+    if include is not None and not callable(include):
+        accepted = "a function of package.Service/Method or None"
+        raise ConfigurationError(f"include is {include!r}: accepted is {accepted}")
+    if not isinstance(address, str | None):
+        raise ConfigurationError(f"address is {address!r}: accepted is 'host:port' or None")
     if semconv not in get_args(Semconv):
         accepted = " or ".join(map(repr, get_args(Semconv)))
         raise ConfigurationError(f"semconv is {semconv!r}: accepted is {accepted}")
-    if trace_id_key is not None and not _KEY.fullmatch(trace_id_key):
+    if trace_id_key is not None and not _KEY.fullmatch(str(trace_id_key)):
         raise ConfigurationError(
             f"trace_id_key is {trace_id_key!r}: accepted are lower-case letters, digits, "
             "'_', '-' and '.', or None"

@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TextIO
 
 from aperf._config import Filter
+from aperf._errors import ConfigurationError
 from aperf._stderr import tell
 from aperf.otel._log_console import LineHandler, shown_by
 from aperf.otel._log_formats import LineFormatter, LogFormat
@@ -101,8 +102,12 @@ def install(
         What undoes it.
 
     Raises:
-        ConfigurationError: there is no such format, or the filter has a directive that is none.
+        ConfigurationError: an argument is not accepted, or the filter has a directive that is none.
     """
+    if stream is not None and not hasattr(stream, "write"):
+        raise ConfigurationError(f"stream is {stream!r}; an open text file or None is accepted")
+    if not isinstance(logger, str | logging.Logger | None):
+        raise ConfigurationError(f"logger is {logger!r}; a logger, its name or None is accepted")
     handler = LineHandler(stream)
     handler.setFormatter(LineFormatter(format))
     request = Request(

@@ -61,6 +61,6 @@ def parse_address(text: str) -> Address:
     """
     try:
         return Address(*_read(text))
-    except ValueError:
+    except (ValueError, AttributeError):  # the latter: no text
         message = f"metrics listen address is {text!r}; {ADDRESS_TEXT} is accepted"
         raise ConfigurationError(message) from None
