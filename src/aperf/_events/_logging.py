@@ -1,10 +1,4 @@
-"""Log records as messages, without a trace in the program's own logging.
-
-A handler of ours among the root logger's would be noticed: `logging.basicConfig` does nothing when
-there is any, `logging.config` removes those that it finds, and without a handler of the program's
-own, warnings would not reach stderr any more. So we listen where every record passes that its
-logger lets through, and leave all handlers, formatters and levels as they are.
-"""
+"""Log records as messages, without a trace in the program's own logging (see `LogTap`)."""
 
 from __future__ import annotations
 
@@ -13,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from aperf._errors import ConfigurationError
+from aperf._log_tap import LogTap
 from aperf._recorder._cold import message_of
 
 from . import _active
@@ -103,12 +98,18 @@ def _text(record: logging.LogRecord) -> str:
 
 # ---------------------------------------------------------------------------------------- listening
 
-_CALL_HANDLERS: Final = logging.Logger.callHandlers
 _lock: Final = threading.Lock()
 _handler: Final = MessageHandler()
 _levels: list[int] = []
-#: What we stand in for; None while we do not.
-_original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
+
+
+def _take(logger: logging.Logger, record: logging.LogRecord) -> None:
+    if _levels and (record.levelno >= _handler.level or getattr(record, FRAME_MARK, False)):
+        _handler.handle(record)
+    _tap.pass_on(logger, record)
+
+
+_tap: Final = LogTap(_take)
 
 
 def install(
@@ -132,7 +133,7 @@ def install(
         _handler.keeps = keeps or _handler.keeps
         _handler.setLevel(min(_levels))
         if len(_levels) == 1:
-            _listen()
+            _tap.open()
 
 
 def uninstall() -> None:
@@ -142,7 +143,7 @@ def uninstall() -> None:
             _levels.remove(max(_levels))
             if not _levels:
                 _handler.keeps = None
-                _leave()
+                _tap.close()
 
 
 def _number_of(level: int | str) -> int:
@@ -152,25 +153,3 @@ def _number_of(level: int | str) -> int:
             f"install: level={level!r} is not accepted; a number or the name of a level is"
         )
     return number
-
-
-def _listen() -> None:
-    global _original
-    if _original is None:
-        _original = logging.Logger.callHandlers
-        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
-
-
-def _leave() -> None:
-    global _original
-    if logging.Logger.callHandlers is _call_handlers and _original is not None:
-        logging.Logger.callHandlers = _original  # type: ignore[method-assign, assignment]
-        _original = None
-    # Else somebody stands in for us (as Sentry does): we stay where we are and only pass on.
-
-
-def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-    """Stand in for `Logger.callHandlers`."""
-    if _levels and (record.levelno >= _handler.level or getattr(record, FRAME_MARK, False)):
-        _handler.handle(record)
-    (_original or _CALL_HANDLERS)(self, record)

@@ -1,9 +1,7 @@
 """Getting log records, in whatever way and order the application sets up its own logging.
 
-A handler of ours among the root logger's would be noticed: `logging.basicConfig` does nothing when
-there is any, and `logging.config` removes those that it finds. So we listen where every record
-passes that its logger lets through, and leave all handlers as they are. Only then is it known, for
-each record anew, whether the application shows it itself.
+Records are taken where all of them pass (see `LogTap`). Only there is it known, for each record
+anew, whether the application shows it itself.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aperf._config import Filter, Level
+from aperf._log_tap import LogTap
 
 from ._log_console import LineHandler, path_of, shown_by
 from ._log_context import spans_around, stamp
@@ -20,8 +19,6 @@ from ._log_events import SpanEventHandler
 from ._log_levels import is_extra, lower_root, restore_root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ._log_export import ExportHandler
 
 __all__ = ("Request", "add", "replace", "show")
@@ -51,14 +48,11 @@ class Request(NamedTuple):
         return max(self.filter.most, Level.INFO) if self.span_events else self.filter.most
 
 
-_CALL_HANDLERS: Final = logging.Logger.callHandlers
 _lock: Final = threading.Lock()
 _events: Final = SpanEventHandler()
 #: The latest first, one for each who asked. It is replaced, never changed: records come all the
 #: time, from all threads.
 _requests: tuple[Request, ...] = ()
-#: What we stand in for; None while we do not.
-_original: Callable[[logging.Logger, logging.LogRecord], None] | None = None
 #: What shows warnings that no handler takes, unless we have shown them.
 _last_resort: logging.Handler | None = None
 _nobody: Final = logging.NullHandler()
@@ -108,40 +102,37 @@ def _let_through() -> None:
 
 
 def _listen() -> None:
-    global _original, _last_resort
-    if _original is None:
-        _original = logging.Logger.callHandlers
-        logging.Logger.callHandlers = _call_handlers  # type: ignore[method-assign]
+    global _last_resort
+    _tap.open()
     if logging.lastResort is not _nobody:
         _last_resort = logging.lastResort
         logging.lastResort = _nobody
 
 
 def _leave() -> None:
-    global _original, _last_resort
     if logging.lastResort is _nobody:
         logging.lastResort = _last_resort
-    if logging.Logger.callHandlers is _call_handlers and _original is not None:
-        logging.Logger.callHandlers = _original  # type: ignore[method-assign, assignment]
-        _original = None
-    # Else somebody stands in for us (as Sentry does): we stay where we are and only pass on.
+    _tap.close()
 
 
-def _call_handlers(self: logging.Logger, record: logging.LogRecord) -> None:
-    """Stand in for `Logger.callHandlers`."""
+def _pass(logger: logging.Logger, record: logging.LogRecord) -> None:
+    """Look at a record on its way to the application's handlers."""
     requests = _requests
     if not requests:
-        (_original or _CALL_HANDLERS)(self, record)
+        _tap.pass_on(logger, record)
         return
-    is_ours_alone = is_extra(self, record)
+    is_ours_alone = is_extra(logger, record)
     if not is_ours_alone:
         stamp(record)
-    is_decided = _take(requests, self, record)
+    is_decided = _take(requests, logger, record)
     if is_ours_alone:
         return
-    (_original or _CALL_HANDLERS)(self, record)
-    if not is_decided and logging.lastResort is _nobody and not self.hasHandlers():
+    _tap.pass_on(logger, record)
+    if not is_decided and logging.lastResort is _nobody and not logger.hasHandlers():
         _resort(record)
+
+
+_tap: Final = LogTap(_pass)
 
 
 def _take(requests: tuple[Request, ...], logger: logging.Logger, record: logging.LogRecord) -> bool:
