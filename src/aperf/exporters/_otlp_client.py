@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from aperf._config import OtlpSettings
 
 __all__ = (
+    "LOGS",
+    "METRICS",
+    "TRACES",
     "UNANSWERED",
     "Client",
     "Outcome",
+    "Signal",
     "Verdict",
     "connect",
     "public_endpoint",
@@ -72,7 +76,23 @@ class Client(Protocol):
         """Leave the connections to the parent, without a word to the receiver."""
 
 
-def connect(settings: OtlpSettings, user_agent: str) -> Client:
+class Signal(NamedTuple):
+    """What is sent, by where it is sent to."""
+
+    method: str  #: of gRPC
+    path: str  #: of HTTP, where the endpoint names none
+
+
+def _signal(name: str, service: str) -> Signal:
+    return Signal(f"/opentelemetry.proto.collector.{service}/Export", f"/v1/{name}")
+
+
+TRACES: Final = _signal("traces", "trace.v1.TraceService")
+METRICS: Final = _signal("metrics", "metrics.v1.MetricsService")
+LOGS: Final = _signal("logs", "logs.v1.LogsService")
+
+
+def connect(settings: OtlpSettings, user_agent: str, signal: Signal = TRACES) -> Client:
     """Return the client that the settings ask for; it connects when it is first used.
 
     Raises:
@@ -81,10 +101,10 @@ def connect(settings: OtlpSettings, user_agent: str) -> Client:
     if settings.protocol == "grpc":
         from ._otlp_grpc import GrpcClient
 
-        return GrpcClient(settings, user_agent)
+        return GrpcClient(settings, user_agent, signal)
     from ._otlp_http import HttpClient
 
-    return HttpClient(settings, user_agent)
+    return HttpClient(settings, user_agent, signal)
 
 
 def taken(response: bytes) -> Outcome:

@@ -13,7 +13,7 @@ import grpc
 
 from aperf.protocol.otlp import decode_retry_delay_ns
 
-from ._otlp_client import Outcome, Verdict, read_pem, taken
+from ._otlp_client import TRACES, Outcome, Signal, Verdict, read_pem, taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ("GrpcClient", "target_of")
 
-_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 # https://opentelemetry.io/docs/specs/otlp/#failures; RESOURCE_EXHAUSTED has rules of its own.
 _RETRYABLE: Final = frozenset(
@@ -43,12 +42,13 @@ class GrpcClient:
     Args:
         settings: where and how.
         user_agent: comes first in gRPC's own user agent.
+        signal: what is sent.
 
     Raises:
         ConfigurationError: a certificate or key cannot be read.
     """
 
-    def __init__(self, settings: OtlpSettings, user_agent: str) -> None:
+    def __init__(self, settings: OtlpSettings, user_agent: str, signal: Signal = TRACES) -> None:
         target, insecure = target_of(settings.endpoint, settings.insecure)
         options = (
             ("grpc.primary_user_agent", user_agent),
@@ -68,11 +68,11 @@ class GrpcClient:
         self._metadata = {key.lower(): value for key, value in settings.headers}
         # No serializers: requests are bytes already.
         self._export = self._channel.unary_unary(
-            _METHOD, request_serializer=None, response_deserializer=None
+            signal.method, request_serializer=None, response_deserializer=None
         )
 
     def send(self, request: bytes, timeout_s: float, headers: Mapping[str, str]) -> Outcome:
-        """Send an ExportTraceServiceRequest and wait for the answer."""
+        """Send a request and wait for the answer."""
         metadata = tuple({**self._metadata, **headers}.items())
         try:
             response = self._export(request, timeout=timeout_s, metadata=metadata)

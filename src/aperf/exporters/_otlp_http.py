@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote, urlsplit
 from aperf._errors import ConfigurationError
 from aperf.protocol.otlp import decode_status_message
 
-from ._otlp_client import Outcome, Verdict, read_pem, taken
+from ._otlp_client import TRACES, Outcome, Signal, Verdict, read_pem, taken
 from ._otlp_connection import Answer, Connection, Peer
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ("HttpClient",)
 
 _PROTOBUF: Final = "application/x-protobuf"
-_PATH: Final = "/v1/traces"
 _IN_A_TARGET: Final = "%/:?=&~+!$,;'@()*[]"  # what may stand there as it is
 
 # https://opentelemetry.io/docs/specs/otlp/#otlphttp-response: these four and no others.
@@ -48,18 +47,19 @@ class HttpClient:
     """Posts requests, each thread over a connection of its own, which is kept for the next one.
 
     Args:
-        settings: where and how; an endpoint without a path means ``/v1/traces``.
+        settings: where and how; an endpoint without a path means that of the signal.
         user_agent: the header, unless the settings have one.
+        signal: what is sent.
 
     Raises:
         ConfigurationError: the endpoint is no URL, or a certificate or key cannot be used.
     """
 
-    def __init__(self, settings: OtlpSettings, user_agent: str) -> None:
+    def __init__(self, settings: OtlpSettings, user_agent: str, signal: Signal = TRACES) -> None:
         url = urlsplit(settings.endpoint)
         self._peer = _peer(url, settings)
         query = f"?{url.query}" if url.query else ""
-        self._target = quote((url.path or _PATH) + query, safe=_IN_A_TARGET)
+        self._target = quote((url.path or signal.path) + query, safe=_IN_A_TARGET)
         self._headers = {
             "user-agent": user_agent,
             **_basic_authorization(url),

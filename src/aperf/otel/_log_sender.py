@@ -10,12 +10,10 @@ import logging
 import random
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from aperf._version import installed_version
-from aperf.exporters._otlp_client import Outcome, Verdict, connect, public_endpoint
+from aperf.exporters._otlp_client import LOGS, Outcome, Verdict, connect, public_endpoint
 from aperf.exporters._otlp_sender import suppress_instrumentation
 from aperf.protocol.otlp import logs_request
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aperf._config import OtlpSettings
-    from aperf.exporters._otlp_client import Client
     from aperf.model import Attributes
     from aperf.protocol.otlp import EncodedLog
 
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ("LogSender",)
 
-_METHOD: Final = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-_PATH: Final = "/v1/logs"
 #: Of the semantic conventions whose `code.*` and `exception.*` the records use.
 _SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.36.0"
 
@@ -68,7 +63,7 @@ class LogSender:
         self._queue = queue
         self._timeout_s = settings.timeout_s
         self._endpoint = public_endpoint(settings.endpoint)
-        self._client = _client(settings)
+        self._client = connect(settings, f"aperf/{installed_version()}", LOGS)
         self._closed = threading.Event()
         self._telling = threading.Lock()
         self._is_failing = False
@@ -145,23 +140,3 @@ class LogSender:
         finally:
             if has_lock:
                 self._telling.release()
-
-
-def _client(settings: OtlpSettings) -> Client:
-    user_agent = f"aperf/{installed_version()}"
-    if settings.protocol != "grpc":
-        url = urlsplit(settings.endpoint)
-        endpoint = url._replace(path=url.path or _PATH).geturl()
-        return connect(replace(settings, endpoint=endpoint), user_agent)
-    from aperf.exporters._otlp_grpc import GrpcClient
-
-    class GrpcLogsClient(GrpcClient):
-        """The same, for another service."""
-
-        def __init__(self) -> None:
-            super().__init__(settings, user_agent)
-            self._export = self._channel.unary_unary(
-                _METHOD, request_serializer=None, response_deserializer=None
-            )
-
-    return GrpcLogsClient()

@@ -5,26 +5,21 @@ from __future__ import annotations
 import random
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from aperf._errors import ExportError
 from aperf._version import installed_version
-from aperf.exporters._otlp_client import UNANSWERED, Verdict, connect, public_endpoint
+from aperf.exporters._otlp_client import METRICS, UNANSWERED, Verdict, connect, public_endpoint
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
 
     from aperf._config import OtlpSettings
-    from aperf.exporters._otlp_client import Client
 
 __all__ = ("MetricsSender",)
 
-_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-_PATH: Final = "/v1/metrics"
 
 #: Back-off: doubled each time, and varied by a third so that many processes do not come at once.
 _FIRST_DELAY_S: Final = 0.25
@@ -44,7 +39,7 @@ class MetricsSender:
     def __init__(self, settings: OtlpSettings) -> None:
         self.endpoint = public_endpoint(settings.endpoint)
         self._timeout_s = settings.timeout_s
-        self._client = _client(settings)
+        self._client = connect(settings, f"aperf/{installed_version()}", METRICS)
         self._closed = threading.Event()
         self._reason = UNANSWERED  # why the last attempt failed
 
@@ -85,23 +80,3 @@ class MetricsSender:
     def forget_after_fork(self) -> None:
         """Leave the connection to the parent."""
         self._client.forget_after_fork()
-
-
-def _client(settings: OtlpSettings) -> Client:
-    user_agent = f"aperf/{installed_version()}"
-    if settings.protocol != "grpc":
-        url = urlsplit(settings.endpoint)
-        endpoint = url._replace(path=url.path or _PATH).geturl()
-        return connect(replace(settings, endpoint=endpoint), user_agent)
-    from aperf.exporters._otlp_grpc import GrpcClient
-
-    class GrpcMetricsClient(GrpcClient):
-        """The same, for another service."""
-
-        def __init__(self) -> None:
-            super().__init__(settings, user_agent)
-            self._export = self._channel.unary_unary(
-                _METHOD, request_serializer=None, response_deserializer=None
-            )
-
-    return GrpcMetricsClient()
