@@ -347,6 +347,7 @@ def test_a_task_that_is_destroyed_is_abandoned_when_its_place_is_taken(
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         addresses: set[int] = set()
         address = 0
+        gc.freeze()  # what a whole test-suite keeps need not be looked at each time
         while address not in addresses:
             addresses.add(address)
             address = id(asyncio.create_task(forever()))  # nobody holds it
@@ -354,7 +355,10 @@ def test_a_task_that_is_destroyed_is_abandoned_when_its_place_is_taken(
             await asyncio.sleep(0)
             gc.collect()
 
-    story = run(recorder, main())
+    try:
+        story = run(recorder, main())
+    finally:
+        gc.unfreeze()
     abandoned = [record.a for record in of_kind(story.records, Kind.ABANDON)]
     assert 1 == len(abandoned)
     assert [StepFlag.FIRST] == [s.flags for s in story.all_steps if s.task == abandoned[0]]
