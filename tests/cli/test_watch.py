@@ -10,6 +10,7 @@ import pytest
 from aperf._cli._watch import Watch
 from aperf._config import OtlpSettings, Settings
 from aperf.exporters import TracyExporter
+from aperf.model import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ class FakeSession:
         self.ended = 0
         self.arguments: dict[str, Any] = {}
         self.at_end: Callable[[], object] = int
+        self.counters = Statistics()
 
     def __call__(self, **arguments: Any) -> FakeSession:
         self.arguments = arguments
@@ -33,6 +35,9 @@ class FakeSession:
     def __exit__(self, *_: object) -> None:
         self.ended += 1
         self.at_end()
+
+    def statistics(self) -> Statistics:
+        return self.counters
 
 
 @pytest.fixture
@@ -55,6 +60,17 @@ def test_arguments(session: FakeSession) -> None:
     expected = ["DefaultExporter", "SummaryExporter", "MetricsExporter"]
     assert expected == [type(each).__name__ for each in exporters]
     assert 1 == session.ended
+
+
+@pytest.mark.parametrize(("summary", "told"), [("none", True), ("text", False)])
+def test_losses(
+    session: FakeSession, summary: Any, told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where no summary tells of them, a line does."""
+    session.counters = Statistics(spans=7, dropped_spans=3)
+    with Watch(Settings(enabled=True, service_name="shop", summary=summary)):
+        pass
+    assert told == ("3 of 7 spans were not delivered" in capsys.readouterr().err)
 
 
 def test_signal_is_given_back(session: FakeSession) -> None:

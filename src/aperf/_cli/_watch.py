@@ -77,10 +77,22 @@ class Watch:
         self._ending = True
         try:
             self._session.__exit__(None, None, None)
+            self._tell_losses()
         except KeyboardInterrupt:
             print("aperf: interrupted; what was not delivered yet is lost", file=sys.stderr)
         except Exception as error:
             print(f"aperf: delivery failed: {type(error).__name__}: {error}", file=sys.stderr)
+
+    def _tell_losses(self) -> None:
+        """Say that spans are lost, where no summary does."""
+        statistics = self._session.statistics()
+        if self._settings.summary == "none" and statistics.dropped_spans:
+            lost, all_of_them = statistics.dropped_spans, statistics.spans
+            print(
+                f"aperf: {lost} of {all_of_them} spans were not delivered; "
+                "`aperf doctor` tries each destination",
+                file=sys.stderr,
+            )
 
     def _terminate(self, number: int, _: FrameType | None) -> None:
         if self._process == os.getpid():
