@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
@@ -333,10 +332,6 @@ def test_a_failure_is_not_taken_from_asyncio(
     ]
 
 
-@pytest.mark.skipif(
-    "libasan" in os.environ.get("LD_PRELOAD", ""),
-    reason="AddressSanitizer keeps freed memory from being used again",
-)
 def test_a_task_that_is_destroyed_is_abandoned_when_its_place_is_taken(
     recorder: Recorder,
 ) -> None:
