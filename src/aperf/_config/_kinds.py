@@ -222,28 +222,19 @@ def _listen_address(text: str) -> str:
     return text
 
 
-def _metrics_exporter(text: str) -> bool:
-    """Say whether OTLP is among the exporters; others are the program's own business."""
-    names = {name.strip().lower() for name in text.split(",")}
-    if not names & {"otlp", "none", "prometheus", "console"}:
-        raise ValueError(text)
-    return "otlp" in names
+def _exporters(*known: str) -> Callable[[str], bool]:
+    """Return what says whether OTLP is among the exporters, of which one at least is known here.
 
+    Others may stand beside it: the program's own SDK may know them.
+    """
 
-def _logs_exporter(text: str) -> bool:
-    """Say whether OTLP is among the exporters; others are the program's own business."""
-    names = {name.strip().lower() for name in text.split(",")}
-    if not names & {"otlp", "none", "console"}:
-        raise ValueError(text)
-    return "otlp" in names
+    def parse(text: str) -> bool:
+        names = {name.strip().lower() for name in text.split(",")}
+        if not names & {"otlp", "none", *known}:
+            raise ValueError(text)
+        return "otlp" in names
 
-
-def _traces_exporter(text: str) -> bool:
-    """Say whether OTLP is among the exporters; aperf knows no other."""
-    names = {name.strip().lower() for name in text.split(",")}
-    if not names & {"otlp", "none"}:
-        raise ValueError(text)
-    return "otlp" in names
+    return parse
 
 
 TEXT = Kind("a text", str)
@@ -262,9 +253,9 @@ PAIRS = Kind("key=value,key=value, percent-encoded", parse_pairs)
 LISTEN_ADDRESS = Kind(
     "HOST:PORT, [IPv6]:PORT or :PORT for all interfaces (port 0: any free one)", _listen_address
 )
-LOGS_EXPORTER = Kind("otlp, console or none", _logs_exporter)
-METRICS_EXPORTER = Kind("otlp, prometheus, console or none", _metrics_exporter)
+LOGS_EXPORTER = Kind("otlp, console or none", _exporters("console"))
+METRICS_EXPORTER = Kind("otlp, prometheus, console or none", _exporters("prometheus", "console"))
 SERVICE_NAME = Kind("key=value,key=value, percent-encoded", _service_name)
 PROTOCOL = choice("grpc", "http/protobuf", "http/json")
 RATIO = Kind(number(0, 1).accepts, lambda text: (number(0, 1).parse(text), text)[1])
-TRACES_EXPORTER = Kind("otlp or none", _traces_exporter)
+TRACES_EXPORTER = Kind("otlp or none", _exporters())
