@@ -128,7 +128,8 @@ class LogQueue:
     def seal(self) -> None:
         """Drop what nobody has told the fate of; the counters stay as they are from now on."""
         with self._changed:
-            self.count(dropped=self._accepted - self._settled)
+            under_way = self._accepted - self._settled
+            self.count(dropped=under_way, failures=1 if under_way else 0)  # a request given up
             self._is_sealed = True
 
     def _add(self, exported: int, dropped: int, failures: int) -> None:
